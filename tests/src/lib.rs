@@ -1,1 +1,89 @@
-//! Placeholder.
+//! What the end-to-end tests share: our programs, and the tools of others to compare with.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The program `name` as the workspace built it (`cargo build --workspace --bins`).
+///
+/// # Panics
+/// If it was not built.
+#[must_use]
+pub fn bin(name: &str) -> PathBuf {
+    let folder = std::env::var_os("FORERUNNER_BIN_DIR").map_or_else(beside_test, PathBuf::from);
+    let path = folder.join(name);
+    assert!(path.exists(), "{} is not built: run `cargo build --workspace --bins`", path.display());
+    path
+}
+
+/// The folder that holds all our programs.
+///
+/// # Panics
+/// If they were not built.
+#[must_use]
+pub fn bin_dir() -> PathBuf {
+    bin("buildbox-run").parent().map(Path::to_owned).unwrap_or_default()
+}
+
+fn beside_test() -> PathBuf {
+    // target/TRIPLE/PROFILE/deps/it-HASH
+    let test = std::env::current_exe().unwrap_or_default();
+    test.ancestors().nth(2).map(Path::to_owned).unwrap_or_default()
+}
+
+/// Unwraps a tool of others. Where it is missing, fails if `FORERUNNER_REQUIRE_PEERS=1` and says
+/// what is skipped otherwise.
+///
+/// # Panics
+/// If the tool is missing and required.
+pub fn peer<T>(what: &str, found: Option<T>) -> Option<T> {
+    if found.is_none() {
+        let required = std::env::var_os("FORERUNNER_REQUIRE_PEERS").is_some_and(|v| v == "1");
+        assert!(!required, "{what} is required (FORERUNNER_REQUIRE_PEERS=1) and missing");
+        eprintln!("SKIPPED: {what} is missing");
+    }
+    found
+}
+
+/// A program on PATH.
+#[must_use]
+pub fn on_path(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|path| path.is_file())
+}
+
+/// Whether the long form of tests was asked for (`cargo xtask test --long`).
+#[must_use]
+pub fn long() -> bool {
+    std::env::var_os("FORERUNNER_LONG").is_some_and(|value| value == "1")
+}
+
+/// The root of the checkout.
+#[must_use]
+pub fn checkout() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_owned).unwrap_or_default()
+}
+
+/// Runs a command to its end and answers with its standard output.
+///
+/// # Panics
+/// If it cannot be started or fails; the message has its standard error.
+pub fn run(command: &mut Command) -> String {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(
+        output.status.success(),
+        "{command:?}: {}\n{}\n{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// A temporary directory.
+///
+/// # Panics
+/// If none can be made.
+#[must_use]
+pub fn temp() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a temporary directory")
+}

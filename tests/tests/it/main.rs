@@ -1,0 +1,2 @@
+//! The end-to-end tests, as one program.
+#![allow(missing_docs, clippy::needless_pass_by_value)]
