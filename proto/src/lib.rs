@@ -56,6 +56,11 @@ mod r#gen {
             include!("gen/buildstream.v2.rs");
         }
     }
+    pub mod forerunner {
+        pub mod v1 {
+            include!("gen/forerunner.v1.rs");
+        }
+    }
     pub mod google {
         pub mod bytestream {
             include!("gen/google.bytestream.rs");
@@ -76,4 +81,5 @@ pub use r#gen::build::bazel::remote::execution::v2 as reapi;
 pub use r#gen::build::bazel::semver;
 pub use r#gen::build::{buildbox, buildgrid};
 pub use r#gen::buildstream::v2 as buildstream;
+pub use r#gen::forerunner::v1 as ours;
 pub use r#gen::google::{bytestream, longrunning, rpc};
