@@ -73,10 +73,7 @@ impl<M: Message + Default> Kept<M> {
 }
 
 fn bounded(length: u64, rest: &Bytes) -> Result<usize, DecodeError> {
-    usize::try_from(length)
-        .ok()
-        .filter(|length| *length <= rest.remaining())
-        .ok_or_else(truncated)
+    usize::try_from(length).ok().filter(|length| *length <= rest.remaining()).ok_or_else(truncated)
 }
 
 /// The error of prost for input that ends early; it has no public constructor.

@@ -112,7 +112,10 @@ fn compare(made: &Path, committed: &Path) -> Result<()> {
         let name = entry.file_name();
         let there = std::fs::read(committed.join(&name)).unwrap_or_default();
         if there != std::fs::read(entry.path())? {
-            bail!("proto/src/gen/{} is not what proto/defs gives: run `cargo xtask proto`", name.display());
+            bail!(
+                "proto/src/gen/{} is not what proto/defs gives: run `cargo xtask proto`",
+                name.display()
+            );
         }
     }
     for entry in std::fs::read_dir(committed)? {

@@ -1,24 +1,57 @@
-//! The socket we serve. (Interface sketch; bodies follow.)
-#![allow(missing_docs, clippy::unimplemented, unused_variables, clippy::unused_async, clippy::needless_pass_by_value)]
-use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use forerunner_merkle::Digest;
-use forerunner_reapi::{Endpoint, Error};
+//! The socket we serve: the Remote Execution API in front of an endpoint, for the commands of one
+//! build.
+//!
+//! [`Gateway::start`] serves Capabilities, ContentAddressableStorage, ByteStream, ActionCache and
+//! Execution on a unix socket, on a thread of its own. Calls are passed on as they come; large
+//! blobs piece by piece. The [`Recorder`] notes every action that was looked up with a hit,
+//! executed or updated. The [`Policy`] says whether the action cache may be written.
 
-#[derive(Clone, Debug, Default)]
-pub struct Policy { pub update_allowed: bool, /** Root that LocalCAS paths are resolved in; `None`: no LocalCAS. */ pub root: Option<PathBuf> }
-/// The action digests that were served, each once, in order of first use.
-#[derive(Clone, Default)]
-pub struct Recorder;
-impl Recorder {
-    pub fn subactions(&self) -> Vec<Digest> { unimplemented!() }
+mod action_cache;
+mod capabilities;
+mod cas;
+mod execution;
+mod recorder;
+mod serve;
+mod stream;
+
+use forerunner_merkle::{Digest, DigestFunction};
+use forerunner_proto::reapi;
+use forerunner_reapi::Endpoint;
+use tonic::Status;
+
+pub use recorder::Recorder;
+pub use serve::{Gateway, GatewayError};
+
+/// What the clients of a socket may do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Policy {
+    /// Whether they may write to the action cache. GetCapabilities tells them.
+    pub update_allowed: bool,
 }
-/// A served socket; stops and removes the socket file when dropped.
-pub struct Gateway;
-impl Gateway {
-    /// Serves on a fresh socket at `path` (may be longer than `sun_path`), on a thread of its own with a current-thread runtime.
-    pub fn start(path: &Path, endpoint: Endpoint, policy: Policy, recorder: Arc<Recorder>) -> Result<Self, Error> { unimplemented!() }
-    /// Stops serving and waits for calls under way, at most a moment.
-    pub fn stop(self) { unimplemented!() }
+
+/// What every service works with.
+#[derive(Clone)]
+struct Front {
+    endpoint: Endpoint,
+    policy: Policy,
+    recorder: Recorder,
+}
+
+impl Front {
+    /// Parses a digest that a client sent.
+    fn digest(digest: Option<&reapi::Digest>) -> Result<Digest, Status> {
+        Digest::required(digest).map_err(|error| Status::invalid_argument(error.to_string()))
+    }
+
+    /// Refuses a request made with another digest function than the endpoint's.
+    fn check_function(&self, value: i32) -> Result<(), Status> {
+        let ours = self.endpoint.function();
+        match DigestFunction::from_proto(value) {
+            None if value == 0 => Ok(()),
+            Some(function) if function == ours => Ok(()),
+            _ => Err(Status::invalid_argument(format!(
+                "this endpoint uses the digest function {ours} only"
+            ))),
+        }
+    }
 }

@@ -60,8 +60,7 @@ impl TreeBuilder {
     /// # Errors
     /// If something else stands at `path`.
     pub fn leaf(&mut self, path: &TreePath, node: Node) -> Result<(), Conflict> {
-        let (last, above) =
-            path.names().split_last().ok_or_else(|| Conflict(path.to_string()))?;
+        let (last, above) = path.names().split_last().ok_or_else(|| Conflict(path.to_string()))?;
         let parent = self.descend(above, path)?;
         match parent.entries.get(last) {
             None => {
@@ -92,10 +91,8 @@ impl TreeBuilder {
     fn descend(&mut self, names: &[Name], whole: &TreePath) -> Result<&mut Self, Conflict> {
         let mut at = self;
         for name in names {
-            let item = at
-                .entries
-                .entry(name.clone())
-                .or_insert_with(|| Item::Directory(Self::default()));
+            let item =
+                at.entries.entry(name.clone()).or_insert_with(|| Item::Directory(Self::default()));
             match item {
                 Item::Directory(builder) => at = builder,
                 Item::Leaf(_) => return Err(Conflict(whole.to_string())),

@@ -189,8 +189,12 @@ mod tests {
         for (function, hex) in cases {
             assert_eq!(function.digest(b"abc").to_string(), format!("{hex}/3"), "{function}");
         }
-        assert!(DigestFunction::Sha384.digest(b"abc").hex().starts_with("cb00753f45a35e8bb5a03d69"));
-        assert!(DigestFunction::Sha512.digest(b"abc").hex().starts_with("ddaf35a193617abacc417349"));
+        assert!(
+            DigestFunction::Sha384.digest(b"abc").hex().starts_with("cb00753f45a35e8bb5a03d69")
+        );
+        assert!(
+            DigestFunction::Sha512.digest(b"abc").hex().starts_with("ddaf35a193617abacc417349")
+        );
     }
 
     #[test]

@@ -116,6 +116,14 @@ pub struct SpeculativeActions {
     pub action_digests: ::prost::alloc::vec::Vec<
         super::super::build::bazel::remote::execution::v2::Digest,
     >,
+    #[prost(message, repeated, tag = "106")]
+    pub element_sources: ::prost::alloc::vec::Vec<
+        super::super::build::bazel::remote::execution::v2::Digest,
+    >,
+    #[prost(message, repeated, tag = "107")]
+    pub element_artifacts: ::prost::alloc::vec::Vec<
+        super::super::build::bazel::remote::execution::v2::Digest,
+    >,
 }
 /// Nested message and enum types in `SpeculativeActions`.
 pub mod speculative_actions {

@@ -1,0 +1,52 @@
+//! ActionCache.
+
+use forerunner_proto::reapi::action_cache_server::ActionCache;
+use forerunner_proto::{Kept, reapi};
+use tonic::{Request, Response, Status};
+
+use crate::Front;
+
+#[tonic::async_trait]
+impl ActionCache for Front {
+    async fn get_action_result(
+        &self,
+        request: Request<reapi::GetActionResultRequest>,
+    ) -> Result<Response<Kept<reapi::ActionResult>>, Status> {
+        let request = request.into_inner();
+        self.check_function(request.digest_function)?;
+        let action = Self::digest(request.action_digest.as_ref())?;
+        let found = self.endpoint.action_result(&action, &request.inline_output_files).await;
+        match found.map_err(|error| error.to_status())? {
+            Some(result) => {
+                self.recorder.note(action);
+                Ok(Response::new(result))
+            }
+            None => Err(Status::not_found(format!("no result of action {action}"))),
+        }
+    }
+
+    async fn update_action_result(
+        &self,
+        request: Request<Kept<reapi::UpdateActionResultRequest>>,
+    ) -> Result<Response<Kept<reapi::ActionResult>>, Status> {
+        if !self.policy.update_allowed {
+            // The words of the reference, which clients look for.
+            return Err(Status::permission_denied("Write access to action cache denied"));
+        }
+        let kept = request.into_inner();
+        let malformed = |error: prost::DecodeError| Status::invalid_argument(error.to_string());
+        let request = kept.message().map_err(malformed)?;
+        self.check_function(request.digest_function)?;
+        let action = Self::digest(request.action_digest.as_ref())?;
+        let result = kept
+            .field(3)
+            .map_err(malformed)?
+            .ok_or_else(|| Status::invalid_argument("the action result is missing"))?;
+        self.endpoint
+            .update_action_result(&action, &result)
+            .await
+            .map_err(|error| error.to_status())?;
+        self.recorder.note(action);
+        Ok(Response::new(result))
+    }
+}

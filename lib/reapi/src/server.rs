@@ -1,0 +1,191 @@
+//! One server: its channel, who we are to it, and calls that are tried again.
+
+use std::collections::hash_map::RandomState;
+use std::future::Future;
+use std::hash::{BuildHasher, Hasher as _};
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use forerunner_proto::{Message, reapi};
+use hyper_util::rt::TokioIo;
+use tokio::net::UnixStream;
+use tonic::metadata::{BinaryMetadataValue, MetadataValue};
+use tonic::transport::{Channel, Endpoint, Uri};
+use tonic::{Request, Response, Status};
+
+use crate::error::passing;
+use crate::{Connection, Error, Tool};
+
+/// Longest pause between two tries.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// A server that is talked to. Connects with the first call, and again after a broken connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Server {
+    pub(crate) connection: Connection,
+    channel: Channel,
+    metadata: BinaryMetadataValue,
+}
+
+impl Server {
+    /// Parses the address; does not connect yet. Must be called within a runtime.
+    pub(crate) fn new(connection: &Connection, tool: &Tool) -> Result<Self, Error> {
+        let metadata = reapi::RequestMetadata {
+            tool_details: Some(reapi::ToolDetails {
+                tool_name: tool.name.clone(),
+                tool_version: tool.version.clone(),
+            }),
+            tool_invocation_id: tool.invocation.clone(),
+            correlated_invocations_id: tool.correlated.clone(),
+            ..Default::default()
+        };
+        Ok(Self {
+            connection: connection.clone(),
+            channel: open(connection)?,
+            metadata: MetadataValue::from_bytes(&metadata.encode_to_vec()),
+        })
+    }
+
+    /// The channel, for a client of a generated service.
+    pub(crate) fn channel(&self) -> Channel {
+        self.channel.clone()
+    }
+
+    /// The instance name, for a request.
+    pub(crate) fn instance(&self) -> String {
+        self.connection.instance.clone()
+    }
+
+    /// A request with our metadata.
+    pub(crate) fn request<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        request.metadata_mut().insert_bin(
+            "build.bazel.remote.execution.v2.requestmetadata-bin",
+            self.metadata.clone(),
+        );
+        request
+    }
+
+    /// Makes a call, again as often as the connection's settings say while it fails for a
+    /// passing reason.
+    pub(crate) async fn call<T, F, R>(&self, name: &'static str, make: F) -> Result<T, Error>
+    where
+        F: Fn() -> R,
+        R: Future<Output = Result<Response<T>, Status>>,
+    {
+        let mut tried = 0;
+        loop {
+            match self.within_timeout(make()).await {
+                Ok(response) => return Ok(response.into_inner()),
+                Err(status) if passing(&status) && tried < self.connection.retry_limit => {
+                    tracing::info!(call = name, code = ?status.code(), "trying again");
+                    self.pause(tried).await;
+                    tried += 1;
+                }
+                Err(status) => return Err(self.error(name, status)),
+            }
+        }
+    }
+
+    /// Waits before try number `tried` + 1: twice as long each time, and not in step with others.
+    pub(crate) async fn pause(&self, tried: u32) {
+        let base = self.connection.retry_delay.saturating_mul(1 << tried.min(16));
+        let base = base.min(LONGEST_PAUSE);
+        let jitter = RandomState::new().build_hasher().finish() % 256;
+        tokio::time::sleep(base * 3 / 4 + base * u32::try_from(jitter).unwrap_or(0) / 512).await;
+    }
+
+    /// One try of a call, within the connection's timeout.
+    pub(crate) async fn within_timeout<T>(
+        &self,
+        call: impl Future<Output = Result<T, Status>>,
+    ) -> Result<T, Status> {
+        match self.connection.request_timeout {
+            None => call.await,
+            Some(limit) => tokio::time::timeout(limit, call).await.unwrap_or_else(|_| {
+                Err(Status::deadline_exceeded(format!("no answer within {} s", limit.as_secs())))
+            }),
+        }
+    }
+
+    /// The error of a call to this server.
+    pub(crate) fn error(&self, call: &'static str, status: Status) -> Error {
+        Error::Call { endpoint: self.connection.url.clone(), call, status: Box::new(status) }
+    }
+}
+
+fn open(connection: &Connection) -> Result<Channel, Error> {
+    let url = connection.url.as_str();
+    let bad = |reason: String| Error::Address { url: url.to_owned(), reason };
+    if let Some(path) = url.strip_prefix("unix:") {
+        // `unix:/a`, `unix:///a` and `unix:a` are all in use.
+        let path = path.strip_prefix("//").unwrap_or(path);
+        if path.is_empty() {
+            return Err(bad("the path is empty".to_owned()));
+        }
+        let path = PathBuf::from(path);
+        let endpoint = tune(Endpoint::from_static("http://localhost"), connection);
+        return Ok(endpoint.connect_with_connector_lazy(tower::service_fn(move |_: Uri| {
+            let path = path.clone();
+            async move { connect_unix(&path).await.map(TokioIo::new) }
+        })));
+    }
+    let full = match url.split_once("://") {
+        Some(("http" | "grpc", rest)) => format!("http://{rest}"),
+        Some(("https" | "grpcs", _)) => return Err(bad("TLS is not supported yet".to_owned())),
+        Some((scheme, _)) => return Err(bad(format!("the scheme `{scheme}` is unknown"))),
+        None => format!("http://{url}"),
+    };
+    let endpoint = Endpoint::from_shared(full).map_err(|error| bad(error.to_string()))?;
+    if endpoint.uri().host().is_none_or(str::is_empty) {
+        return Err(bad("it names no host".to_owned()));
+    }
+    Ok(tune(endpoint, connection).connect_lazy())
+}
+
+fn tune(endpoint: Endpoint, connection: &Connection) -> Endpoint {
+    let endpoint = endpoint
+        .tcp_nodelay(true)
+        .initial_stream_window_size(4 * 1024 * 1024)
+        .initial_connection_window_size(8 * 1024 * 1024);
+    match connection.keepalive {
+        Some(interval) => endpoint.http2_keep_alive_interval(interval),
+        None => endpoint,
+    }
+}
+
+/// Connects to a socket whose path may be longer than `sun_path` (108 bytes): then by way of its
+/// directory's descriptor.
+async fn connect_unix(path: &Path) -> std::io::Result<UnixStream> {
+    const SUN_PATH_BYTES: usize = 108;
+    if path.as_os_str().len() < SUN_PATH_BYTES {
+        return UnixStream::connect(path).await;
+    }
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return UnixStream::connect(path).await;
+    };
+    let folder = std::fs::File::open(parent)?;
+    let short = Path::new("/proc/self/fd").join(folder.as_raw_fd().to_string()).join(name);
+    UnixStream::connect(short).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server(url: &str) -> Result<Server, Error> {
+        Server::new(&Connection::new(url), &Tool::default())
+    }
+
+    #[tokio::test]
+    async fn addresses() {
+        for good in ["unix:/tmp/s", "unix:///tmp/s", "http://h:1", "h:1", "grpc://h:1"] {
+            assert!(server(good).is_ok(), "{good}");
+        }
+        for bad in ["unix:", "ftp://h", "https://h", "http://", "", "http://a b"] {
+            let error = server(bad).expect_err(bad).to_string();
+            assert!(error.contains(bad) && error.contains("unix:PATH"), "{error}");
+        }
+    }
+}
