@@ -6,6 +6,7 @@
 mod capabilities;
 mod config;
 mod endpoint;
+mod environment;
 mod error;
 mod execution;
 mod local;
@@ -18,6 +19,7 @@ mod upload;
 pub use capabilities::Capabilities;
 pub use config::{Config, Connection, LocalExecution, Remote, Tool};
 pub use endpoint::{Content, Endpoint};
+pub use environment::EnvironmentError;
 pub use error::Error;
 pub use execution::{ExecuteOptions, Execution, operation_action};
 pub use record::Record;
