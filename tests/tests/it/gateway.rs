@@ -1,0 +1,165 @@
+//! The socket that is served, in front of the embedded store.
+
+use std::path::Path;
+
+use bytes::Bytes;
+use forerunner_gateway::{Gateway, Policy, Recorder};
+use forerunner_proto::{Kept, reapi};
+use forerunner_reapi::{Content, Endpoint, Error};
+use forerunner_tests::temp;
+use tonic::Code;
+
+use crate::endpoint::{FUNCTION, embedded, noise, remote, runtime};
+
+struct Served {
+    _folder: tempfile::TempDir,
+    recorder: Recorder,
+    gateway: Option<Gateway>,
+    url: String,
+}
+
+fn serve(update_allowed: bool) -> Served {
+    serve_at(update_allowed, Path::new("s.sock"))
+}
+
+fn serve_at(update_allowed: bool, socket: &Path) -> Served {
+    let folder = temp();
+    let path = folder.path().join(socket);
+    std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+    let recorder = Recorder::new();
+    let policy = Policy { update_allowed };
+    let gateway = Gateway::start(&path, &embedded(folder.path()), policy, recorder.clone());
+    let gateway = Some(gateway.expect("a socket"));
+    Served { url: format!("unix:{}", path.display()), _folder: folder, recorder, gateway }
+}
+
+fn result(output: &Bytes) -> Kept<reapi::ActionResult> {
+    Kept::new(&reapi::ActionResult {
+        output_files: vec![reapi::OutputFile {
+            path: "o".to_owned(),
+            digest: Some(FUNCTION.digest(output).to_proto()),
+            ..Default::default()
+        }],
+        ..Default::default()
+    })
+}
+
+#[test]
+fn what_is_used_is_recorded_once_in_order() {
+    let served = serve(true);
+    runtime().block_on(async {
+        let client = Endpoint::open(&remote(&served.url)).expect("an address");
+        let output = noise(1, 100);
+        let content = Content::Bytes(output.clone());
+        client.upload(vec![(FUNCTION.digest(&output), content)]).await.expect("an upload");
+        let actions: Vec<_> = (0..4_u8).map(|number| FUNCTION.digest(&[number])).collect();
+        // A miss is no use.
+        assert_eq!(client.action_result(&actions[3], &[]).await.expect("an answer"), None);
+        for action in [2, 0, 1, 0] {
+            let update = client.update_action_result(&actions[action], &result(&output)).await;
+            update.expect("an update");
+        }
+        client.action_result(&actions[1], &[]).await.expect("an answer").expect("a hit");
+        let expected = [2, 0, 1].map(|number: usize| actions[number]);
+        assert_eq!(served.recorder.subactions(), expected);
+    });
+}
+
+#[test]
+fn the_policy_holds_and_is_told_truthfully() {
+    for allowed in [false, true] {
+        let served = serve(allowed);
+        runtime().block_on(async {
+            let client = Endpoint::open(&remote(&served.url)).expect("an address");
+            let told = client.capabilities().await.expect("capabilities").update_enabled;
+            assert_eq!(told, allowed);
+            let output = noise(1, 100);
+            let content = Content::Bytes(output.clone());
+            client.upload(vec![(FUNCTION.digest(&output), content)]).await.expect("an upload");
+            let action = FUNCTION.digest(b"action");
+            let updated = client.update_action_result(&action, &result(&output)).await;
+            match updated {
+                Ok(()) => assert!(allowed),
+                Err(error) => {
+                    assert!(!allowed);
+                    assert_eq!(error.code(), Code::PermissionDenied);
+                }
+            }
+            let hit = client.action_result(&action, &[]).await.expect("an answer").is_some();
+            assert_eq!(hit, allowed);
+            assert_eq!(served.recorder.subactions().len(), usize::from(allowed));
+        });
+    }
+}
+
+#[test]
+fn large_blobs_pass_in_both_directions_for_many_clients() {
+    let served = serve(true);
+    runtime().block_on(async {
+        let mut clients = Vec::new();
+        for number in 0..6_u64 {
+            let url = served.url.clone();
+            clients.push(async move {
+                let client = Endpoint::open(&remote(&url)).expect("an address");
+                let blob = noise(number, 6_000_000 + number as usize);
+                let digest = FUNCTION.digest(&blob);
+                let content = Content::Bytes(blob.clone());
+                client.upload(vec![(digest, content)]).await.expect("an upload");
+                assert_eq!(client.get(&digest).await.expect("the blob"), blob);
+            });
+        }
+        let mut tasks = tokio::task::JoinSet::new();
+        for client in clients {
+            tasks.spawn(client);
+        }
+        while let Some(done) = tasks.join_next().await {
+            done.expect("a client");
+        }
+    });
+}
+
+#[test]
+fn a_wrong_blob_is_refused() {
+    let served = serve(true);
+    runtime().block_on(async {
+        let client = Endpoint::open(&remote(&served.url)).expect("an address");
+        for size in [100, 6_000_000] {
+            let digest = FUNCTION.digest(&noise(1, size));
+            let content = Content::Bytes(noise(2, size));
+            let refused = client.upload(vec![(digest, content)]).await;
+            assert_eq!(refused.expect_err("wrong").code(), Code::InvalidArgument);
+            match client.get(&digest).await {
+                Err(Error::MissingBlob(_)) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    });
+}
+
+#[test]
+fn a_path_longer_than_sun_path_works_and_nothing_is_left() {
+    let long = "a-rather-long-name/".repeat(12);
+    let mut served = serve_at(true, &Path::new(&long).join("s.sock"));
+    assert!(served.url.len() > 200);
+    runtime().block_on(async {
+        let client = Endpoint::open(&remote(&served.url)).expect("an address");
+        client.capabilities().await.expect("capabilities");
+    });
+    let path = served.url.trim_start_matches("unix:").to_owned();
+    assert!(Path::new(&path).exists());
+    served.gateway.take().expect("a gateway").stop();
+    assert!(!Path::new(&path).exists());
+}
+
+#[test]
+fn an_action_that_is_not_there_cannot_be_executed() {
+    let served = serve(true);
+    runtime().block_on(async {
+        let client = Endpoint::open(&remote(&served.url)).expect("an address");
+        let absent = FUNCTION.digest(b"no action");
+        let execution = client.execute(&absent, &forerunner_reapi::ExecuteOptions::default());
+        let error = execution.expect("a stream").finish().await.expect_err("nothing to execute");
+        assert!(error.to_string().contains(&absent.to_string()), "{error}");
+        assert!(served.recorder.subactions().is_empty());
+    });
+}
