@@ -1,60 +1,179 @@
-//! The embedded store. (Interface sketch; bodies follow.)
-#![allow(missing_docs, clippy::unimplemented, unused_variables, clippy::needless_pass_by_value)]
-use std::fs::File;
-use std::path::{Path, PathBuf};
-use forerunner_merkle::{Digest, DigestFunction, Forest};
+//! The embedded store: blobs, action results and trees in a folder, used by any number of
+//! processes at once without a daemon.
+//!
+//! Everything becomes visible by a rename of something complete. What is read may nevertheless be
+//! torn, stale or hostile: a blob is served only if its attributes prove that it was checked since
+//! this machine booted (see `trust`), and is hashed otherwise. A [`Hold`] keeps what is used after
+//! it from eviction.
+//!
+//! ```text
+//! format                     the version of this layout
+//! cas/FUNCTION/ab/cdef…      a blob; `….x` is its executable variant, a second file
+//! ac/FUNCTION/ab/cdef…       an action result, with a checksum
+//! pins/FUNCTION/ab/cdef…     marks an action result that is never evicted, nor what it refers to
+//! trees/FUNCTION/abcd…/tree  directories of hard links
+//! tmp/PID-START-RANDOM/      what one process is writing; locked while it lives
+//! holds/                     locked files of the live holds
+//! boot/ID                    made when the store was first opened since boot ID
+//! aside/NAME/                small files of tools that share the store
+//! usage, evict.lock          how much there is, and who is making room
+//! ```
 
+mod blob;
+mod boot;
+mod census;
+mod error;
+mod evict;
+mod format;
+mod hold;
+mod layout;
+mod maintain;
+mod reach;
+mod remove;
+mod results;
+pub mod scan;
+mod scratch;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod trust;
+mod usage;
+mod verify;
+mod writer;
+
+use std::collections::HashSet;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
+
+use forerunner_merkle::DigestFunction;
+
+pub use census::Stats;
+pub use error::StoreError;
+pub use hold::Hold;
+pub use maintain::Collected;
+pub use scratch::Scratch;
+pub use verify::Verified;
+pub use writer::BlobWriter;
+
+use layout::Layout;
+use trust::Stamp;
+
+/// Which store to open, and how.
 #[derive(Clone, Debug)]
-pub struct Options { pub root: PathBuf, pub size_limit: u64, pub function: DigestFunction }
-#[derive(Clone, Debug)]
-pub struct Store;
-#[derive(Debug, thiserror::Error)]
-#[error("sketch")]
-pub struct StoreError;
-/// Keeps what is used from now on from eviction, until dropped.
-pub struct Hold;
-/// A blob being written; nothing is visible until `commit`.
-pub struct BlobWriter;
-impl std::io::Write for BlobWriter {
-    fn write(&mut self, buf: &[u8]) -> std::io::Result<usize> { unimplemented!() }
-    fn flush(&mut self) -> std::io::Result<()> { unimplemented!() }
+pub struct Options {
+    /// The folder; made if it is not there.
+    pub root: PathBuf,
+    /// What it may hold, in bytes, before the least recently used is evicted.
+    pub size_limit: u64,
+    /// The function of all digests that this handle takes and gives.
+    pub function: DigestFunction,
 }
-impl BlobWriter {
-    /// Checks against the expected digest if one was given.
-    pub fn commit(self) -> Result<Digest, StoreError> { unimplemented!() }
+
+/// A handle on a store. Clones share it; so may threads.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+    function: DigestFunction,
 }
+
+struct Inner {
+    layout: Layout,
+    size_limit: u64,
+    /// When the store was first opened since boot; `None` if that cannot be known.
+    boot: Option<Stamp>,
+    /// Where this process writes; made on first use.
+    temporary: Mutex<Option<Scratch>>,
+    /// Numbers its temporary files.
+    next: AtomicU64,
+    /// Bytes added since `usage` was last written.
+    pending: AtomicU64,
+    /// Files found right whose attributes could not be set to say so.
+    checked: Mutex<HashSet<trust::Identity>>,
+}
+
 impl Store {
-    pub fn open(options: &Options) -> Result<Self, StoreError> { unimplemented!() }
-    pub fn root(&self) -> &Path { unimplemented!() }
-    pub fn function(&self) -> DigestFunction { unimplemented!() }
-    pub fn hold(&self) -> Result<Hold, StoreError> { unimplemented!() }
-    pub fn contains(&self, digest: &Digest) -> Result<bool, StoreError> { unimplemented!() }
-    pub fn get(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError> { unimplemented!() }
-    pub fn open_blob(&self, digest: &Digest) -> Result<Option<File>, StoreError> { unimplemented!() }
-    pub fn put(&self, content: &[u8]) -> Result<Digest, StoreError> { unimplemented!() }
-    pub fn put_file(&self, path: &Path) -> Result<Digest, StoreError> { unimplemented!() }
-    pub fn writer(&self, expected: Option<Digest>) -> Result<BlobWriter, StoreError> { unimplemented!() }
-    /// Hard link to the blob (mode 0644 or 0755, mtime 2011-11-11T11:11:11Z), for read-only use.
-    pub fn link(&self, digest: &Digest, executable: bool, to: &Path) -> Result<bool, StoreError> { unimplemented!() }
-    /// Independent copy (reflink where possible).
-    pub fn copy(&self, digest: &Digest, executable: bool, to: &Path) -> Result<bool, StoreError> { unimplemented!() }
-    pub fn action_result(&self, action: &Digest) -> Result<Option<Vec<u8>>, StoreError> { unimplemented!() }
-    pub fn put_action_result(&self, action: &Digest, result: &[u8]) -> Result<(), StoreError> { unimplemented!() }
-    /// A directory of hard links, cached by the digest of `root`, for use as a read-only lower layer.
-    pub fn tree(&self, forest: &Forest, root: &Digest) -> Result<PathBuf, StoreError> { unimplemented!() }
-    /// Folder for small files of tools that share the store (statistics, stat caches); made on demand.
-    pub fn aside(&self, name: &str) -> Result<PathBuf, StoreError> { unimplemented!() }
-    /// A fresh temporary directory on the same file system, that `gc` removes once its process is dead.
-    pub fn scratch(&self) -> Result<Scratch, StoreError> { unimplemented!() }
+    /// Opens the store, and makes it if it is not there.
+    ///
+    /// # Errors
+    /// If it was written by a newer version, or can be neither read nor made.
+    pub fn open(options: &Options) -> Result<Self, StoreError> {
+        let layout = Layout::new(&options.root);
+        format::ensure(&layout)?;
+        let boot = boot::marker(&layout);
+        let inner = Inner {
+            layout,
+            size_limit: options.size_limit,
+            boot,
+            temporary: Mutex::new(None),
+            next: AtomicU64::new(0),
+            pending: AtomicU64::new(0),
+            checked: Mutex::new(HashSet::new()),
+        };
+        Ok(Self { inner: Arc::new(inner), function: options.function })
+    }
+
+    /// The folder it is in.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        self.inner.layout.root()
+    }
+
+    /// The function of all digests that this handle takes and gives.
+    #[must_use]
+    pub fn function(&self) -> DigestFunction {
+        self.function
+    }
+
+    /// What it may hold, in bytes.
+    #[must_use]
+    pub fn size_limit(&self) -> u64 {
+        self.inner.size_limit
+    }
+
+    /// Folder for small files of tools that share the store (statistics, stat caches); made on
+    /// demand. The store neither counts nor removes what is in it.
+    ///
+    /// # Errors
+    /// If `name` is not the name of a folder, or it cannot be made.
+    pub fn aside(&self, name: &str) -> Result<PathBuf, StoreError> {
+        forerunner_merkle::Name::check(name)
+            .map_err(|error| StoreError::Name { path: name.into(), error })?;
+        let path = self.inner.layout.aside(name);
+        self.make_folder(&path)?;
+        Ok(path)
+    }
+
+    /// The same store with digests of another function.
+    fn with_function(&self, function: DigestFunction) -> Self {
+        Self { inner: Arc::clone(&self.inner), function }
+    }
+
+    fn layout(&self) -> &Layout {
+        &self.inner.layout
+    }
+
+    fn make_folder(&self, path: &Path) -> Result<(), StoreError> {
+        std::fs::create_dir_all(path).map_err(self.failed("make", path))
+    }
+
+    /// Turns an I/O error into ours; for `map_err`.
+    fn failed<'a>(
+        &'a self,
+        verb: &'static str,
+        path: &'a Path,
+    ) -> impl FnOnce(std::io::Error) -> StoreError + 'a {
+        move |error| StoreError::io(self.root(), verb, path, error)
+    }
 }
-pub struct Scratch;
-impl Scratch { pub fn path(&self) -> &Path { unimplemented!() } }
-impl Drop for Scratch { fn drop(&mut self) {} }
-pub mod scan {
-    use super::*;
-    /// A directory tree on disk, hashed: symlinks kept, not followed.
-    pub struct Scanned { pub root: Digest, pub forest: Forest, pub files: Vec<(Digest, PathBuf)> }
-    #[derive(Clone, Copy, Debug, Default)]
-    pub struct Attributes { pub mtime: bool, pub unix_mode: bool }
-    pub fn directory(path: &Path, function: DigestFunction, attributes: Attributes) -> Result<Scanned, StoreError> { unimplemented!() }
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store")
+            .field("root", &self.root())
+            .field("size_limit", &self.inner.size_limit)
+            .field("function", &self.function)
+            .finish_non_exhaustive()
+    }
 }

@@ -1,0 +1,117 @@
+//! Making room: the least recently used goes first.
+
+use std::fs::File;
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+
+use crate::census::{Kind, Unit};
+use crate::reach::Reached;
+use crate::trust::Stamp;
+use crate::usage::Usage;
+use crate::{Store, StoreError};
+
+/// What an eviction did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Evicted {
+    pub(crate) units: u64,
+    pub(crate) bytes: u64,
+    /// What is left.
+    pub(crate) left: u64,
+}
+
+impl Store {
+    /// Evicts down to nine tenths of the limit if there is more than the limit. Another process
+    /// that is doing so already is not waited for.
+    pub(crate) fn make_room(&self) -> Result<(), StoreError> {
+        match self.lock_eviction(FlockArg::LockExclusiveNonblock)? {
+            Some(_lock) => self.evict().map(|_| ()),
+            None => Ok(()),
+        }
+    }
+
+    /// The lock of whoever evicts; `None` if another process has it.
+    pub(crate) fn lock_eviction(&self, how: FlockArg) -> Result<Option<Flock<File>>, StoreError> {
+        let path = self.layout().evict_lock();
+        let file = File::options()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(self.failed("write", &path))?;
+        match Flock::lock(file, how) {
+            Ok(lock) => Ok(Some(lock)),
+            Err((_, Errno::EWOULDBLOCK)) => Ok(None),
+            Err((_, errno)) => Err(StoreError::io(self.root(), "lock", &path, errno.into())),
+        }
+    }
+
+    /// Evicts; the caller has the lock.
+    pub(crate) fn evict(&self) -> Result<Evicted, StoreError> {
+        let began = Stamp::now();
+        let (oldest_hold, _) = self.oldest_hold();
+        let protected = oldest_hold.map_or(began, |start| start.min(began));
+        self.remove_dead_temporaries();
+        let limit = self.inner.size_limit;
+        let counted_before = self.inner.read_usage().map(|usage| usage.bytes);
+        let mut units = self.census()?;
+        let mut evicted =
+            Evicted { left: units.iter().map(|unit| unit.bytes).sum(), ..Evicted::default() };
+        if evicted.left > limit {
+            let reached = self.reach()?;
+            units.sort_by_key(|unit| (unit.used, unit.kind));
+            for unit in units {
+                if evicted.left <= limit / 10 * 9 || unit.used >= protected {
+                    break;
+                }
+                if !is_reached(&unit, &reached) && self.evict_unit(&unit) {
+                    evicted.units += 1;
+                    evicted.bytes += unit.bytes;
+                    evicted.left -= unit.bytes;
+                }
+            }
+        }
+        self.settle_usage(counted_before, evicted.left);
+        Ok(evicted)
+    }
+
+    fn evict_unit(&self, unit: &Unit) -> bool {
+        let mut gone = true;
+        for (path, used) in &unit.paths {
+            // See `withdraw`. Nothing that was not checked since boot is put back: the renaming
+            // would make it look as if it had been.
+            let keep_since = std::fs::symlink_metadata(path).ok().and_then(|metadata| {
+                let checked = self.inner.boot.is_some_and(|boot| Stamp::changed(&metadata) >= boot);
+                checked.then_some(*used)
+            });
+            gone &= self.withdraw(path, |metadata| {
+                keep_since.is_some_and(|used| Stamp::used(metadata) > used)
+            });
+        }
+        gone
+    }
+
+    /// Writes what is left, and what others have added meanwhile.
+    fn settle_usage(&self, counted_before: Option<u64>, left: u64) {
+        let limit = self.inner.size_limit;
+        // If there is more than may be, then because it may not go: do not try again at each blob.
+        let threshold = if left > limit { left.saturating_add(limit / 10) } else { 0 };
+        let settled = counted_before.and_then(|before| {
+            self.inner.change_usage(|usage| {
+                let meanwhile = usage.bytes.saturating_sub(before);
+                Usage { bytes: left.saturating_add(meanwhile), threshold }
+            })
+        });
+        if settled.is_none() {
+            self.inner.write_usage(Usage { bytes: left, threshold });
+        }
+    }
+}
+
+fn is_reached(unit: &Unit, reached: &Reached) -> bool {
+    match unit.kind {
+        Kind::Blob => reached.has_blob(unit.function, &unit.hash),
+        Kind::Result => reached.has_result(unit.function, &unit.hash),
+        Kind::Tree => false,
+    }
+}

@@ -1,0 +1,84 @@
+//! The version of the layout.
+
+use std::io;
+use std::path::Path;
+
+use crate::StoreError;
+use crate::layout::Layout;
+
+/// The version that this program reads and writes.
+const VERSION: u64 = 1;
+const LABEL: &str = "forerunner-store ";
+
+/// Checks the version, and writes it where there is none.
+pub(crate) fn ensure(layout: &Layout) -> Result<(), StoreError> {
+    let path = layout.format();
+    match std::fs::read(&path) {
+        Ok(bytes) => check(layout, &path, &bytes),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            make(layout, &path)?;
+            // Another process may have been first, and of another version.
+            let bytes = std::fs::read(&path)
+                .map_err(|error| StoreError::io(layout.root(), "read", &path, error))?;
+            check(layout, &path, &bytes)
+        }
+        Err(error) => Err(StoreError::io(layout.root(), "read", &path, error)),
+    }
+}
+
+fn check(layout: &Layout, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    let found = std::str::from_utf8(bytes)
+        .ok()
+        .and_then(|text| text.strip_prefix(LABEL))
+        .and_then(|text| text.lines().next())
+        .and_then(|number| number.trim().parse::<u64>().ok())
+        .ok_or_else(|| StoreError::Format { path: path.to_owned() })?;
+    if found > VERSION {
+        return Err(StoreError::Newer {
+            root: layout.root().to_owned(),
+            found,
+            supported: VERSION,
+        });
+    }
+    Ok(())
+}
+
+/// Several processes may do this at once: the file appears complete, and the first one stays.
+fn make(layout: &Layout, path: &Path) -> Result<(), StoreError> {
+    let root = layout.root();
+    let failed = |verb, path: &Path, error| StoreError::io(root, verb, path, error);
+    std::fs::create_dir_all(root).map_err(|error| failed("make", root, error))?;
+    let folder = layout.temporaries();
+    std::fs::create_dir_all(&folder).map_err(|error| failed("make", &folder, error))?;
+    let file = tempfile::Builder::new()
+        .prefix("format-")
+        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
+        .tempfile_in(&folder)
+        .map_err(|error| failed("write", &folder, error))?;
+    std::fs::write(file.path(), format!("{LABEL}{VERSION}\n"))
+        .map_err(|error| failed("write", path, error))?;
+    match file.persist_noclobber(path) {
+        Ok(_) => Ok(()),
+        Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(failed("write", path, error.error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn made_kept_and_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let layout = Layout::new(&folder.path().join("deep/store"));
+        ensure(&layout).expect("made");
+        ensure(&layout).expect("kept");
+        assert_eq!(std::fs::read(layout.format()).expect("read"), b"forerunner-store 1\n");
+        std::fs::write(layout.format(), "forerunner-store 7\n").expect("written");
+        let error = ensure(&layout).expect_err("newer").to_string();
+        assert!(error.contains("format 7") && error.contains("format 1"), "{error}");
+        std::fs::write(layout.format(), "#!/bin/sh\n").expect("written");
+        assert!(matches!(ensure(&layout), Err(StoreError::Format { .. })));
+    }
+}

@@ -1,0 +1,121 @@
+//! Checking everything.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use forerunner_merkle::{Digest, DigestFunction};
+use rayon::prelude::*;
+
+use crate::layout::{EXECUTABLE_SUFFIX, Variant};
+use crate::trust::{Verdict, is_marked};
+use crate::{Store, StoreError};
+
+/// What `verify` found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verified {
+    /// Files of blobs that were hashed.
+    pub blobs: u64,
+    /// Action results that were checked.
+    pub results: u64,
+    /// Trees that were checked.
+    pub trees: u64,
+    /// What was wrong, and was removed.
+    pub bad: Vec<PathBuf>,
+}
+
+impl Store {
+    /// Hashes every blob again, whatever its attributes say, and checks every action result and
+    /// tree. What is wrong is removed.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn verify(&self) -> Result<Verified, StoreError> {
+        let mut verified = Verified::default();
+        for function in DigestFunction::ALL {
+            let store = self.with_function(function);
+            let folder = function.name().to_ascii_lowercase();
+            let blobs = store.fanned(&self.layout().blobs().join(&folder))?;
+            verified.blobs += blobs.len() as u64;
+            verified.bad.extend(store.bad(&blobs, Self::is_right_blob)?);
+            let results = store.fanned(&self.layout().results().join(&folder))?;
+            verified.results += results.len() as u64;
+            verified.bad.extend(store.bad(&results, Self::is_right_result)?);
+            let trees = store.list(&self.layout().trees().join(&folder))?;
+            verified.trees += trees.len() as u64;
+            verified.bad.extend(store.bad(&trees, |_, _, path| Ok(is_right_tree(path)))?);
+        }
+        verified.bad.sort();
+        Ok(verified)
+    }
+
+    fn fanned(&self, folder: &Path) -> Result<Vec<(String, PathBuf)>, StoreError> {
+        let mut found = Vec::new();
+        for (head, path) in self.list(folder)? {
+            for (tail, path) in self.list(&path)? {
+                found.push((format!("{head}{tail}"), path));
+            }
+        }
+        Ok(found)
+    }
+
+    fn bad(
+        &self,
+        entries: &[(String, PathBuf)],
+        is_right: impl Fn(&Self, &str, &Path) -> std::io::Result<bool> + Sync,
+    ) -> Result<Vec<PathBuf>, StoreError> {
+        let found: Vec<Option<PathBuf>> = entries
+            .par_iter()
+            .map(|(name, path)| {
+                let Ok(before) = std::fs::symlink_metadata(path) else { return Ok(None) };
+                match is_right(self, name, path) {
+                    Ok(true) => Ok(None),
+                    Ok(false) => {
+                        let inode = before.ino();
+                        let gone = self.withdraw(path, |metadata| metadata.ino() != inode);
+                        Ok(gone.then(|| path.clone()))
+                    }
+                    // Evicted meanwhile.
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+                    Err(error) => Err(StoreError::io(self.root(), "read", path, error)),
+                }
+            })
+            .collect::<Result<_, StoreError>>()?;
+        Ok(found.into_iter().flatten().collect())
+    }
+
+    fn is_right_blob(&self, name: &str, path: &Path) -> std::io::Result<bool> {
+        let (hex, variant) = match name.strip_suffix(EXECUTABLE_SUFFIX) {
+            Some(hex) => (hex, Variant::Executable),
+            None => (name, Variant::Plain),
+        };
+        let metadata = std::fs::symlink_metadata(path)?;
+        let Ok(digest) = Digest::from_hex(hex, metadata.len()) else { return Ok(false) };
+        if !metadata.is_file() {
+            return Ok(false);
+        }
+        let mut file = Self::open_unused(path)?;
+        Ok(self.hash_and_mark(&mut file, &digest, variant)? != Verdict::Wrong)
+    }
+
+    fn is_right_result(&self, name: &str, path: &Path) -> std::io::Result<bool> {
+        if !std::fs::symlink_metadata(path)?.is_file() {
+            return Ok(false);
+        }
+        let content = std::fs::read(path)?;
+        let action = crate::reach::action_of(&content).filter(|action| action.hex() == name);
+        let Some(action) = action else { return Ok(false) };
+        match self.read_result(&action) {
+            Ok(result) => Ok(result.is_some()),
+            Err(error) => Err(std::io::Error::other(error)),
+        }
+    }
+}
+
+/// Nobody has written to a file of the tree.
+fn is_right_tree(path: &Path) -> bool {
+    walkdir::WalkDir::new(path).into_iter().all(|entry| {
+        entry.is_ok_and(|entry| {
+            entry.metadata().is_ok_and(|metadata| !metadata.is_file() || is_marked(&metadata))
+        })
+    })
+}
