@@ -74,7 +74,12 @@ impl Store {
 }
 
 fn start_if_live(path: &Path, dead: &mut u64) -> Option<Stamp> {
-    let file = File::open(path).ok()?;
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+        // Another user's: rather hold everything.
+        Err(_) => return Some(UNIX_EPOCH.into()),
+    };
     match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
         Ok(_lock) => {
             if std::fs::remove_file(path).is_ok() {

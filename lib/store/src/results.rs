@@ -44,7 +44,8 @@ impl Store {
         let mut content = header(action, &self.function.digest(result)).into_bytes();
         content.extend_from_slice(result);
         self.write_whole(&self.layout().result(self.function, action), &content)?;
-        self.count_added(content.len() as u64)
+        self.count_added(content.len() as u64);
+        Ok(())
     }
 
     /// Puts an element record: an action result that is never evicted, and neither is what can be

@@ -52,7 +52,7 @@ pub fn directory(
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let top = nix::fcntl::open(path, flags, Mode::empty()).map_err(|errno| failed(path, errno))?;
     let scan = Scan { function, attributes };
-    let level = scan.level(top, path)?;
+    let level = scan.level(&top, path)?;
     let mut forest = Forest::new(function);
     let mut files = Vec::new();
     let root = level.collect(&mut forest, &mut files)?;
@@ -100,8 +100,8 @@ impl Level {
 }
 
 impl Scan {
-    fn level(&self, folder: OwnedFd, path: &Path) -> Result<Level, StoreError> {
-        let names = names(&folder, path)?;
+    fn level(&self, folder: &OwnedFd, path: &Path) -> Result<Level, StoreError> {
+        let names = names(folder, path)?;
         let found: Vec<(Name, Found)> = names
             .into_par_iter()
             .map(|name| {
@@ -113,7 +113,7 @@ impl Scan {
                     })
                     .and_then(Name::new)
                     .map_err(|error| StoreError::Name { path: path.clone(), error })?;
-                Ok((valid, self.entry(&folder, &name, &path)?))
+                Ok((valid, self.entry(folder, &name, &path)?))
             })
             .collect::<Result<_, StoreError>>()?;
         let mut level = Level {
@@ -141,7 +141,7 @@ impl Scan {
                     OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
                 let child = openat(folder, name.as_c_str(), flags, Mode::empty())
                     .map_err(|errno| failed(path, errno))?;
-                let mut level = self.level(child, path)?;
+                let mut level = self.level(&child, path)?;
                 level.properties = self.attributes.unix_mode.then(|| NodeProperties {
                     unix_mode: Some(stat.st_mode & 0o7777),
                     ..NodeProperties::default()
@@ -222,4 +222,79 @@ fn special(kind: SFlag) -> &'static str {
 
 fn failed(path: &Path, errno: nix::errno::Errno) -> StoreError {
     StoreError::Io { verb: "read", path: path.to_owned(), error: errno.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use forerunner_merkle::TreePath;
+
+    use super::*;
+
+    const FUNCTION: DigestFunction = DigestFunction::Sha256;
+
+    #[test]
+    fn files_directories_and_links() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| folder.path().join(name);
+        std::fs::create_dir_all(at("a/void")).expect("made");
+        std::fs::write(at("a/run"), "x").expect("written");
+        std::fs::set_permissions(at("a/run"), PermissionsExt::from_mode(0o755)).expect("set");
+        std::fs::write(at("text"), "text").expect("written");
+        std::os::unix::fs::symlink("/", at("a/loop")).expect("linked");
+        let scanned = directory(folder.path(), FUNCTION, Attributes::default()).expect("read");
+        let get = |path: &str| {
+            let path = TreePath::parse(path).expect("a path");
+            scanned.forest.lookup(scanned.root, &path).expect("known")
+        };
+        let symlink = Symlink { target: "/".into(), properties: None };
+        assert_eq!(get("a/loop"), Some(Node::Symlink(symlink)));
+        let run = FileEntry::new(FUNCTION.digest(b"x"), true);
+        assert_eq!(get("a/run"), Some(Node::File(run)));
+        assert_eq!(get("a/void"), Some(Node::Directory(FUNCTION.digest(b""))));
+        let expected =
+            vec![(FUNCTION.digest(b"x"), at("a/run")), (FUNCTION.digest(b"text"), at("text"))];
+        assert_eq!(scanned.files, expected);
+    }
+
+    #[test]
+    fn attributes_on_request() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("d/f");
+        std::fs::create_dir(folder.path().join("d")).expect("made");
+        std::fs::write(&path, "x").expect("written");
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o640)).expect("set");
+        let file = File::options().write(true).open(&path).expect("opened");
+        let time = std::time::UNIX_EPOCH + std::time::Duration::new(1000, 5);
+        file.set_modified(time).expect("set");
+        let attributes = Attributes { mtime: true, unix_mode: true };
+        let scanned = directory(folder.path(), FUNCTION, attributes).expect("read");
+        let path = TreePath::parse("d/f").expect("a path");
+        let node = scanned.forest.lookup(scanned.root, &path).expect("known");
+        let Some(Node::File(file)) = node else { panic!("{node:?}") };
+        let properties = file.properties.expect("properties");
+        assert_eq!(properties.mtime, Some(Timestamp { seconds: 1000, nanos: 5 }));
+        assert_eq!(properties.unix_mode, Some(0o640));
+    }
+
+    #[test]
+    fn what_no_tree_can_hold_is_named() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let fifo = folder.path().join("pipe");
+        nix::unistd::mkfifo(&fifo, Mode::S_IRUSR).expect("made");
+        let scan = || directory(folder.path(), FUNCTION, Attributes::default());
+        let error = scan().expect_err("a FIFO").to_string();
+        assert!(error.contains("pipe") && error.contains("FIFO"), "{error}");
+        std::fs::remove_file(&fifo).expect("removed");
+        let name = OsStr::from_bytes(b"bad\xff");
+        std::fs::write(folder.path().join(name), "x").expect("written");
+        assert!(matches!(scan(), Err(StoreError::Name { .. })));
+        std::fs::remove_file(folder.path().join(name)).expect("removed");
+        std::os::unix::fs::symlink(name, folder.path().join("link")).expect("linked");
+        assert!(matches!(scan(), Err(StoreError::Target { .. })));
+        let absent = folder.path().join("absent");
+        let error = directory(&absent, FUNCTION, Attributes::default()).expect_err("absent");
+        assert!(error.to_string().contains("absent"), "{error}");
+    }
 }

@@ -10,6 +10,9 @@ use nix::fcntl::{Flock, FlockArg};
 use crate::remove::remove_tree;
 use crate::{Store, StoreError};
 
+/// One process in this many removes what dead ones left.
+const SWEEP_EVERY: u32 = 64;
+
 /// A fresh temporary folder on the file system of the store; removed when dropped. A live one is
 /// locked, so that `gc` can remove those of dead processes, whatever process ids mean to it.
 #[derive(Debug)]
@@ -34,6 +37,9 @@ impl Drop for Scratch {
 }
 
 impl Store {
+    /// One process in this many removes what dead ones left.
+    const SWEEP_EVERY: u32 = 64;
+
     /// A fresh temporary folder on the same file system, named by process id and start time. `gc`
     /// removes it once the process is dead.
     ///
@@ -77,7 +83,13 @@ impl Store {
             self.inner.temporary.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let folder = match temporary.take() {
             Some(folder) if folder.path().is_dir() => folder,
-            _ => self.scratch()?,
+            _ => {
+                // Programs that end in a hurry leave theirs; now and then somebody tidies up.
+                if std::process::id().is_multiple_of(SWEEP_EVERY) {
+                    self.remove_dead_temporaries();
+                }
+                self.scratch()?
+            }
         };
         let path = folder.path().join(format!("{}-{number}", std::process::id()));
         *temporary = Some(folder);

@@ -123,7 +123,8 @@ fn large_files_are_put() {
 /// Invariant 9: whatever happened to the file, a wrong blob is never served.
 #[test]
 fn tampered_blobs_are_never_served() {
-    let tampering: [(&str, fn(&Path)); 6] = [
+    type Tamper = fn(&Path);
+    let tampering: [(&str, Tamper); 6] = [
         ("content", |path| fs::write(path, b"CONTENT").expect("written")),
         ("truncated", |path| fs::write(path, b"cont").expect("written")),
         ("emptied", |path| fs::write(path, b"").expect("written")),

@@ -58,7 +58,7 @@ impl Store {
         }
         for _ in 0..8 {
             let Err(error) = self.place_tree(&temporary, &path) else {
-                self.count_added(entries.saturating_mul(ENTRY_BYTES))?;
+                self.count_added(entries.saturating_mul(ENTRY_BYTES));
                 return Ok(path.join(INNER));
             };
             let occupied = matches!(

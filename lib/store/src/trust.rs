@@ -150,11 +150,10 @@ impl Store {
             if found.hash() != digest.hash() {
                 return Ok(Verdict::Wrong);
             }
-            let used = after.accessed().unwrap_or(UNIX_EPOCH);
-            let marked =
-                file.set_permissions(Permissions::from_mode(variant.mode())).and_then(|()| {
-                    file.set_times(FileTimes::new().set_accessed(used).set_modified(mark()))
-                });
+            // The time of the last use stays: another process may be recording one.
+            let marked = file
+                .set_permissions(Permissions::from_mode(variant.mode()))
+                .and_then(|()| file.set_modified(mark()));
             if marked.is_err() || self.inner.boot.is_none() {
                 self.remember(&file.metadata()?);
             }

@@ -169,7 +169,8 @@ impl Store {
         set_mark(file, variant).map_err(self.failed("write", temporary))?;
         let path = self.layout().blob(self.function, digest, variant);
         self.place(temporary, &path)?;
-        self.count_added(digest.size())
+        self.count_added(digest.size());
+        Ok(())
     }
 
     /// Renames, and makes the folder for it where there is none.
