@@ -52,7 +52,7 @@ impl Digest {
     pub fn from_hex(hex: &str, size: u64) -> Result<Self, DigestError> {
         let bad = || DigestError::Hash(hex.to_owned());
         let digits = hex.as_bytes();
-        if digits.len() % 2 != 0 || !(32..=2 * LONGEST).contains(&digits.len()) {
+        if !digits.len().is_multiple_of(2) || !(32..=2 * LONGEST).contains(&digits.len()) {
             return Err(bad());
         }
         let mut digest = Self { hash: [0; LONGEST], length: (digits.len() / 2) as u8, size };

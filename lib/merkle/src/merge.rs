@@ -30,7 +30,7 @@ impl Forest {
         let upper = self.require(&over)?.clone();
         let merged = if upper.is_empty() && upper.properties().is_none() {
             base
-        } else if lower.is_empty() {
+        } else if lower.is_empty() && lower.properties().is_none() {
             over
         } else {
             let mut entries: BTreeMap<Name, Node> =

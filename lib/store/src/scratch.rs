@@ -37,9 +37,6 @@ impl Drop for Scratch {
 }
 
 impl Store {
-    /// One process in this many removes what dead ones left.
-    const SWEEP_EVERY: u32 = 64;
-
     /// A fresh temporary folder on the same file system, named by process id and start time. `gc`
     /// removes it once the process is dead.
     ///
