@@ -74,12 +74,11 @@ pub enum Error {
 }
 
 fn describe(status: &Status) -> String {
-    // A transport error hides its cause one level down.
-    let cause = std::error::Error::source(status).and_then(std::error::Error::source);
-    match (status.message(), cause) {
-        ("transport error", Some(cause)) => format!("cannot connect: {}", innermost(cause)),
-        ("", _) => format!("{:?}", status.code()),
-        (message, _) => format!("{:?}: {message}", status.code()),
+    // What a server says has no source; what became of the connection has.
+    match (std::error::Error::source(status), status.message()) {
+        (Some(source), _) => format!("cannot be reached: {}", innermost(source)),
+        (None, "") => format!("{:?}", status.code()),
+        (None, message) => format!("{:?}: {message}", status.code()),
     }
 }
 

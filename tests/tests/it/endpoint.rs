@@ -234,6 +234,6 @@ fn an_endpoint_that_is_not_there_is_one_clear_message() {
         let url = format!("unix:{}/none.sock", folder.path().display());
         let endpoint = Endpoint::open(&remote(&url)).expect("an address");
         let error = endpoint.capabilities().await.expect_err("nobody there").to_string();
-        assert!(error.contains(&url) && error.contains("cannot connect"), "{error}");
+        assert!(error.contains(&url) && error.contains("cannot be reached"), "{error}");
     });
 }

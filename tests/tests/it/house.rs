@@ -101,7 +101,7 @@ fn imports_point_down_only() {
 #[test]
 fn unsafe_stays_in_its_folder() {
     for (path, text) in sources() {
-        let inside = path.starts_with("runner/src/sys");
+        let inside = path.starts_with("runner/src/sys") || path == Path::new("runner/src/sys.rs");
         let mut previous = Vec::new();
         for line in code_with_comments(&text) {
             let used = line.contains("unsafe {")
@@ -216,7 +216,7 @@ fn every_module_is_declared() {
         let program = folder.ends_with("bin") || folder.ends_with("benches");
         if root
             || program
-            || folder.starts_with("tests")
+            || folder.components().any(|part| part.as_os_str() == "tests")
             || stem == "build" && folder == Path::new("")
         {
             continue;
