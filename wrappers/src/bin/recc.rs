@@ -1,0 +1,2 @@
+//! recc
+fn main() {}

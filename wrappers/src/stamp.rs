@@ -1,0 +1,100 @@
+//! What tells without reading that a file is still the same.
+
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt as _;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Size, times and identity of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Stamp {
+    /// Bytes.
+    pub size: u64,
+    /// Time of the last change of the content, nanoseconds since 1970.
+    pub mtime: i64,
+    /// Time of the last change of anything, nanoseconds since 1970.
+    pub ctime: i64,
+    /// Inode number.
+    pub inode: u64,
+    /// Device number.
+    pub device: u64,
+}
+
+/// Within this time two changes may bear the same time stamp, on the coarsest file systems.
+const GRANULARITY: Duration = Duration::from_secs(2);
+
+impl Stamp {
+    /// The stamp of a file.
+    #[must_use]
+    pub fn of(metadata: &Metadata) -> Self {
+        let nanoseconds = |seconds: i64, rest: i64| {
+            seconds.saturating_mul(1_000_000_000).saturating_add(rest)
+        };
+        Self {
+            size: metadata.size(),
+            mtime: nanoseconds(metadata.mtime(), metadata.mtime_nsec()),
+            ctime: nanoseconds(metadata.ctime(), metadata.ctime_nsec()),
+            inode: metadata.ino(),
+            device: metadata.dev(),
+        }
+    }
+
+    /// Whether a later change would show: the last one is not so recent, seen from `now`, that
+    /// the next could bear the same times. A file from the future is never settled.
+    #[must_use]
+    pub fn is_settled(&self, now: i64) -> bool {
+        self.mtime.max(self.ctime).saturating_add(GRANULARITY.as_nanos() as i64) < now
+    }
+}
+
+/// Nanoseconds since 1970.
+#[must_use]
+pub fn now() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as i64)
+}
+
+/// The bytes that a stamp is stored as.
+pub(crate) const STAMP_BYTES: usize = 40;
+
+impl Stamp {
+    /// Fixed length, little-endian.
+    pub(crate) fn to_bytes(self) -> [u8; STAMP_BYTES] {
+        let mut bytes = [0; STAMP_BYTES];
+        let fields =
+            [self.size, self.mtime as u64, self.ctime as u64, self.inode, self.device];
+        for (place, field) in bytes.chunks_exact_mut(8).zip(fields) {
+            place.copy_from_slice(&field.to_le_bytes());
+        }
+        bytes
+    }
+
+    /// The opposite.
+    pub(crate) fn from_bytes(bytes: &[u8; STAMP_BYTES]) -> Self {
+        let mut fields = [0_u64; 5];
+        for (field, place) in fields.iter_mut().zip(bytes.chunks_exact(8)) {
+            let mut eight = [0; 8];
+            eight.copy_from_slice(place);
+            *field = u64::from_le_bytes(eight);
+        }
+        let [size, mtime, ctime, inode, device] = fields;
+        Self { size, mtime: mtime as i64, ctime: ctime as i64, inode, device }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_and_back() {
+        let stamp = Stamp { size: 1, mtime: -2, ctime: 3, inode: u64::MAX, device: 5 };
+        assert_eq!(Stamp::from_bytes(&stamp.to_bytes()), stamp);
+    }
+
+    #[test]
+    fn only_what_is_old_is_settled() {
+        let stamp = Stamp { mtime: 10_000_000_000, ctime: 5, ..Stamp::default() };
+        assert!(!stamp.is_settled(11_000_000_000));
+        assert!(stamp.is_settled(12_000_000_001));
+        assert!(!stamp.is_settled(0), "from the future");
+    }
+}
