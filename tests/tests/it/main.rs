@@ -2,5 +2,6 @@
 #![allow(missing_docs, clippy::needless_pass_by_value)]
 
 mod endpoint;
+mod endpoint_faults;
 mod gateway;
 mod house;
