@@ -151,7 +151,7 @@ impl Store {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
                 // A symlink, where we never put one.
                 Err(error) if error.raw_os_error() == Some(nix::libc::ELOOP) => {
-                    self.withdraw(&path, |metadata| !metadata.is_symlink());
+                    let _ = self.take_away(&[&path], |found| found[0].is_symlink());
                     return Ok(None);
                 }
                 Err(error) => return Err(StoreError::io(self.root(), "read", &path, error)),
@@ -161,8 +161,9 @@ impl Store {
                 Verdict::OtherSize => return Ok(None),
                 Verdict::Wrong => {
                     let inode = file.metadata().map_err(read)?.ino();
-                    let gone = self.withdraw(&path, |metadata| metadata.ino() != inode);
-                    if !gone && !self.is_replaced(&path, inode) {
+                    // Not if another process has put a right one there meanwhile.
+                    let gone = self.take_away(&[&path], |found| found[0].ino() == inode);
+                    if gone.is_err() {
                         return Ok(None);
                     }
                 }
@@ -177,15 +178,12 @@ impl Store {
         Ok(None)
     }
 
-    fn is_replaced(&self, path: &Path, inode: u64) -> bool {
-        std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.ino() != inode)
-    }
-
-    /// Records a use. Answers whether the file is still in its place; see [`Self::withdraw`].
+    /// Records a use. Answers whether the file is still in its place.
     pub(crate) fn record_use(&self, file: &File, path: &Path, metadata: &Metadata) -> bool {
         if !is_stale_use(metadata) {
             return true;
         }
+        let _guard = self.share();
         if file.set_times(FileTimes::new().set_accessed(SystemTime::now())).is_err() {
             // A store that we may not write to: nobody evicts from it with our rights either.
             return true;

@@ -49,7 +49,7 @@ pub(crate) struct Unit {
     pub(crate) kind: Kind,
     pub(crate) function: DigestFunction,
     pub(crate) hash: Box<[u8]>,
-    pub(crate) paths: Vec<(PathBuf, Stamp)>,
+    pub(crate) paths: Vec<PathBuf>,
     pub(crate) used: Stamp,
     pub(crate) bytes: u64,
 }
@@ -136,7 +136,7 @@ impl Store {
                     kind: Kind::Tree,
                     function,
                     hash: digest.hash().into(),
-                    paths: vec![(path.clone(), used)],
+                    paths: vec![path.clone()],
                     used,
                     bytes: tree_bytes(&path.join(crate::tree::INNER)),
                 }))
@@ -179,7 +179,7 @@ fn add(
         used,
         bytes: 0,
     });
-    unit.paths.push((path, used));
+    unit.paths.push(path);
     unit.used = unit.used.max(used);
     unit.bytes += metadata.len();
 }

@@ -1,6 +1,7 @@
 //! Making room: the least recently used goes first.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
@@ -64,7 +65,7 @@ impl Store {
                 if evicted.left <= limit / 10 * 9 || unit.used >= protected {
                     break;
                 }
-                if !is_reached(&unit, &reached) && self.evict_unit(&unit) {
+                if !is_reached(&unit, &reached) && self.evict_unit(&unit, protected) {
                     evicted.units += 1;
                     evicted.bytes += unit.bytes;
                     evicted.left -= unit.bytes;
@@ -75,20 +76,13 @@ impl Store {
         Ok(evicted)
     }
 
-    fn evict_unit(&self, unit: &Unit) -> bool {
-        let mut gone = true;
-        for (path, used) in &unit.paths {
-            // See `withdraw`. Nothing that was not checked since boot is put back: the renaming
-            // would make it look as if it had been.
-            let keep_since = std::fs::symlink_metadata(path).ok().and_then(|metadata| {
-                let checked = self.inner.boot.is_some_and(|boot| Stamp::changed(&metadata) >= boot);
-                checked.then_some(*used)
-            });
-            gone &= self.withdraw(path, |metadata| {
-                keep_since.is_some_and(|used| Stamp::used(metadata) > used)
-            });
-        }
-        gone
+    fn evict_unit(&self, unit: &Unit, protected: Stamp) -> bool {
+        let paths: Vec<&Path> = unit.paths.iter().map(PathBuf::as_path).collect();
+        let unused = |found: &[Metadata]| {
+            let used = found.iter().map(Stamp::used).max();
+            used.is_none_or(|used| used < protected && used <= unit.used)
+        };
+        self.take_away(&paths, unused).unwrap_or(false)
     }
 
     /// Writes what is left, and what others have added meanwhile.

@@ -1,5 +1,6 @@
 //! The version of the layout.
 
+use std::fs::File;
 use std::io;
 use std::path::Path;
 
@@ -50,6 +51,15 @@ fn make(layout: &Layout, path: &Path) -> Result<(), StoreError> {
     std::fs::create_dir_all(root).map_err(|error| failed("make", root, error))?;
     let folder = layout.temporaries();
     std::fs::create_dir_all(&folder).map_err(|error| failed("make", &folder, error))?;
+    // They are there from the beginning, so that room can be made when there is none for them.
+    for lock in [layout.use_lock(), layout.evict_lock()] {
+        File::options()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&lock)
+            .map_err(|error| failed("write", &lock, error))?;
+    }
     let file = tempfile::Builder::new()
         .prefix("format-")
         .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))

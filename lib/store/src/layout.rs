@@ -88,6 +88,10 @@ impl Layout {
         self.root.join("evict.lock")
     }
 
+    pub(crate) fn use_lock(&self) -> PathBuf {
+        self.root.join("use.lock")
+    }
+
     pub(crate) fn blob(
         &self,
         function: DigestFunction,

@@ -17,6 +17,7 @@
 //! boot/ID                    made when the store was first opened since boot ID
 //! aside/NAME/                small files of tools that share the store
 //! usage, evict.lock          how much there is, and who is making room
+//! use.lock                   see `guard`
 //! ```
 
 mod blob;
@@ -25,6 +26,7 @@ mod census;
 mod error;
 mod evict;
 mod format;
+mod guard;
 mod hold;
 mod layout;
 mod maintain;

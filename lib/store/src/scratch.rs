@@ -94,7 +94,7 @@ impl Store {
     }
 
     /// Removes what dead processes left; says how many folders that were.
-    pub(crate) fn remove_dead_temporaries(&self) -> u64 {
+    pub fn remove_dead_temporaries(&self) -> u64 {
         let mut removed = 0;
         for entry in std::fs::read_dir(self.layout().temporaries()).into_iter().flatten().flatten()
         {

@@ -1,7 +1,7 @@
 //! Trees of hard links.
 
 use std::collections::HashMap;
-use std::fs::{File, FileTimes, Permissions};
+use std::fs::{File, FileTimes, Metadata, Permissions};
 use std::io;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -47,7 +47,13 @@ impl Store {
         let temporary = self.temporary_path()?;
         let built = std::fs::create_dir(&temporary)
             .map_err(self.failed("write", &temporary))
-            .and_then(|()| self.build(forest, root, &temporary.join(INNER)));
+            .and_then(|()| self.build(forest, root, &temporary.join(INNER)))
+            .and_then(|()| {
+                let times = FileTimes::new().set_accessed(SystemTime::now());
+                File::open(&temporary)
+                    .and_then(|folder| folder.set_times(times))
+                    .map_err(self.failed("write", &temporary))
+            });
         if let Err(error) = built {
             let _ = remove_tree(&temporary);
             return Err(error);
@@ -57,7 +63,7 @@ impl Store {
             return Ok(temporary.join(INNER));
         }
         for _ in 0..8 {
-            let Err(error) = self.place_tree(&temporary, &path) else {
+            let Err(error) = self.rename_into(&temporary, &path) else {
                 self.count_added(entries.saturating_mul(ENTRY_BYTES));
                 return Ok(path.join(INNER));
             };
@@ -76,25 +82,14 @@ impl Store {
                 return Ok(path.join(INNER));
             }
             // Left by an earlier boot, or not ours.
-            self.withdraw(&path, |metadata| self.is_recent_tree(metadata));
+            let stale = |found: &[Metadata]| !self.is_recent_tree(&found[0]);
+            self.take_away(&[&path], stale).map_err(self.failed("remove", &path))?;
         }
         // Others keep putting theirs there; ours is as good.
         Ok(temporary.join(INNER))
     }
 
-    fn place_tree(&self, temporary: &Path, path: &Path) -> io::Result<()> {
-        match std::fs::rename(temporary, path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                if let Some(folder) = path.parent() {
-                    std::fs::create_dir_all(folder)?;
-                }
-                std::fs::rename(temporary, path)
-            }
-            other => other,
-        }
-    }
-
-    fn is_recent_tree(&self, metadata: &std::fs::Metadata) -> bool {
+    fn is_recent_tree(&self, metadata: &Metadata) -> bool {
         metadata.is_dir()
             && self.inner.boot.is_some_and(|boot| Stamp::changed(metadata) >= boot)
             && Stamp::changed(metadata) <= Stamp::now()

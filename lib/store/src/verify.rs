@@ -19,7 +19,7 @@ pub struct Verified {
     pub results: u64,
     /// Trees that were checked.
     pub trees: u64,
-    /// What was wrong, and was removed.
+    /// What was wrong; it was removed, unless the store is read-only.
     pub bad: Vec<PathBuf>,
 }
 
@@ -71,8 +71,9 @@ impl Store {
                     Ok(true) => Ok(None),
                     Ok(false) => {
                         let inode = before.ino();
-                        let gone = self.withdraw(path, |metadata| metadata.ino() != inode);
-                        Ok(gone.then(|| path.clone()))
+                        let gone = self.take_away(&[path], |found| found[0].ino() == inode);
+                        // One that cannot be removed is bad all the same, and never served.
+                        Ok(gone.unwrap_or(true).then(|| path.clone()))
                     }
                     // Evicted meanwhile.
                     Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),

@@ -1,9 +1,10 @@
 //! Putting blobs in.
 
-use std::fs::File;
+use std::fs::{File, FileTimes};
 use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use forerunner_merkle::{Digest, Hasher};
 
@@ -175,14 +176,19 @@ impl Store {
 
     /// Renames, and makes the folder for it where there is none.
     pub(crate) fn place(&self, temporary: &Path, path: &Path) -> Result<(), StoreError> {
+        self.rename_into(temporary, path).map_err(self.failed("write", path))
+    }
+
+    pub(crate) fn rename_into(&self, temporary: &Path, path: &Path) -> io::Result<()> {
+        let _guard = self.share();
         match std::fs::rename(temporary, path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 if let Some(folder) = path.parent() {
-                    self.make_folder(folder)?;
+                    std::fs::create_dir_all(folder)?;
                 }
-                std::fs::rename(temporary, path).map_err(self.failed("write", path))
+                std::fs::rename(temporary, path)
             }
-            other => other.map_err(self.failed("write", path)),
+            other => other,
         }
     }
 
@@ -192,6 +198,8 @@ impl Store {
         let written = file
             .write_all(content)
             .and_then(|()| file.set_permissions(std::fs::Permissions::from_mode(0o644)))
+            // The clock that the file system goes by may be a little behind.
+            .and_then(|()| file.set_times(FileTimes::new().set_accessed(SystemTime::now())))
             .map_err(self.failed("write", &temporary))
             .and_then(|()| self.place(&temporary, path));
         if written.is_err() {
