@@ -5,3 +5,5 @@ mod endpoint;
 mod endpoint_faults;
 mod gateway;
 mod house;
+mod store_faults;
+mod store_hammer;

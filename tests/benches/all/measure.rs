@@ -1,0 +1,107 @@
+//! Timing two commands in turns.
+
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How often each command is timed.
+const ROUNDS: usize = 25;
+
+/// The table in the making.
+pub(crate) struct Bench {
+    names: Vec<String>,
+    rows: Vec<[String; 5]>,
+}
+
+/// A command to time, and what is to be done before each run, untimed.
+pub(crate) struct Timed<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) command: Box<dyn Fn() -> Command + 'a>,
+    pub(crate) before: Box<dyn Fn() + 'a>,
+}
+
+impl<'a> Timed<'a> {
+    pub(crate) fn new(name: &'a str, command: impl Fn() -> Command + 'a) -> Self {
+        Self { name, command: Box::new(command), before: Box::new(|| ()) }
+    }
+
+    pub(crate) fn before(mut self, before: impl Fn() + 'a) -> Self {
+        self.before = Box::new(before);
+        self
+    }
+
+    fn once(&self) -> Duration {
+        (self.before)();
+        let mut command = (self.command)();
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let start = Instant::now();
+        let status = command.status().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let elapsed = start.elapsed();
+        assert!(status.success(), "{command:?}: {status}");
+        elapsed
+    }
+}
+
+impl Bench {
+    pub(crate) fn new(names: Vec<String>) -> Self {
+        Self { names, rows: Vec::new() }
+    }
+
+    /// Whether the cases of this name were asked for.
+    pub(crate) fn wanted(&self, name: &str) -> bool {
+        self.names.is_empty() || self.names.iter().any(|wanted| name.contains(wanted.as_str()))
+    }
+
+    /// Times `ours` and `peer` in turns.
+    pub(crate) fn pair(&mut self, case: &str, ours: &Timed<'_>, peer: &Timed<'_>) {
+        let mut times = (Vec::new(), Vec::new());
+        for round in 0..=ROUNDS {
+            let pair = (ours.once(), peer.once());
+            // The first warms what is read by both.
+            if round > 0 {
+                times.0.push(pair.0);
+                times.1.push(pair.1);
+            }
+        }
+        let (ours_ms, peer_ms) = (median(&mut times.0), median(&mut times.1));
+        self.row([
+            case.to_owned(),
+            format!("{} {ours_ms:.2} ms", ours.name),
+            format!("{} {peer_ms:.2} ms", peer.name),
+            format!("{:.2} ×", ours_ms / peer_ms),
+            format!("min {:.2} / {:.2} ms", milliseconds(times.0[0]), milliseconds(times.1[0])),
+        ]);
+    }
+
+    /// Times one command by itself.
+    pub(crate) fn alone(&mut self, case: &str, ours: &Timed<'_>) {
+        ours.once();
+        let mut times: Vec<Duration> = (0..ROUNDS).map(|_| ours.once()).collect();
+        let median = median(&mut times);
+        let shown = format!("{} {median:.2} ms", ours.name);
+        let least = format!("min {:.2} ms", milliseconds(times[0]));
+        self.row([case.to_owned(), shown, "–".to_owned(), "–".to_owned(), least]);
+    }
+
+    fn row(&mut self, row: [String; 5]) {
+        println!("| {} |", row.join(" | "));
+        self.rows.push(row);
+    }
+
+    /// Says what was measured, as a table for docs/benchmarks.md.
+    pub(crate) fn finish(&self) {
+        println!("\n| case | ours | peer | ratio of medians | least |\n|---|---|---|---|---|");
+        for row in &self.rows {
+            println!("| {} |", row.join(" | "));
+        }
+        println!("\n{ROUNDS} rounds, in turns; whole processes.");
+    }
+}
+
+fn median(times: &mut [Duration]) -> f64 {
+    times.sort_unstable();
+    milliseconds(times[times.len() / 2])
+}
+
+fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
