@@ -1,0 +1,197 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use forerunner_merkle::DigestFunction;
+use speculate::{Error, Format, Mode};
+
+use crate::commands;
+use crate::context::Usage;
+
+/// Execute what a build will ask for, before it asks.
+#[derive(Parser)]
+#[command(name = "speculate", version, after_help = EXIT_CODES)]
+struct Cli {
+    #[command(flatten)]
+    endpoint: EndpointArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit status: 0 done · 1 it did not work out (a difference, a verdict, a file) · 2 a bad command \
+line or element graph · 3 the endpoint or its store · 130, 143 stopped by SIGINT, SIGTERM. \
+`record` exits with the status of its command. Without --remote the embedded store is used \
+($FORERUNNER_STORE).";
+
+/// Where content, results and execution are.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct EndpointArgs {
+    /// A REAPI server: unix:PATH or http://HOST:PORT; without it the embedded store is used.
+    #[arg(long, global = true, value_name = "URL")]
+    pub(crate) remote: Option<String>,
+    /// The action cache, if it is another server.
+    #[arg(long, global = true, value_name = "URL")]
+    pub(crate) ac_remote: Option<String>,
+    /// The execution service, if it is another server.
+    #[arg(long, global = true, value_name = "URL")]
+    pub(crate) exec_remote: Option<String>,
+    /// The server's instance name.
+    #[arg(long, global = true, default_value = "", hide_default_value = true)]
+    pub(crate) instance: String,
+    /// What makes digests: SHA256, SHA384, SHA512, SHA1, MD5 or BLAKE3.
+    #[arg(long, global = true, default_value = "SHA256", value_name = "NAME")]
+    pub(crate) digest_function: DigestFunction,
+}
+
+/// Which elements.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct GraphArgs {
+    /// The element graph (docs/speculate.md); `-` reads standard input.
+    #[arg(long, value_name = "FILE", required_unless_present = "element")]
+    pub(crate) graph: Option<PathBuf>,
+    /// A single element without dependencies, instead of a graph.
+    #[arg(long, value_name = "NAME", conflicts_with = "graph")]
+    pub(crate) element: Option<String>,
+    /// The source directory of that element.
+    #[arg(long, value_name = "DIR", requires = "element")]
+    pub(crate) sources: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// After a build: find out where every input of every recorded action came from.
+    Generate {
+        #[command(flatten)]
+        graph: GraphArgs,
+        /// Write the graph, with `speculative_actions` filled in, here instead of to standard output.
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
+        /// What is recorded: none, prime-only, source-artifact, intra-element or full.
+        #[arg(long, default_value = "full")]
+        mode: Mode,
+        /// `table`, or `pr2109` for the reader of BuildStream's pull request 2109.
+        #[arg(long, default_value = "table", value_parser = format)]
+        format: Format,
+        /// Go on in the background, with the lowest priority; needs --output.
+        #[arg(long, requires = "output")]
+        background: bool,
+    },
+    /// Say what would be primed, and why what would not; executes nothing.
+    Instantiate {
+        #[command(flatten)]
+        graph: GraphArgs,
+        /// Overlays that count: none, prime-only, source-artifact, intra-element or full.
+        #[arg(long, default_value = "full")]
+        mode: Mode,
+    },
+    /// Before or during a build: execute what it will ask for.
+    Prime(commands::prime::Options),
+    /// An element's recorded actions and where their inputs come from.
+    Show {
+        #[command(flatten)]
+        graph: GraphArgs,
+        /// As JSON.
+        #[arg(long, conflicts_with = "dot")]
+        json: bool,
+        /// As a graph for `dot`.
+        #[arg(long)]
+        dot: bool,
+    },
+    /// Run a build outside a sandbox, and record the actions that it uses.
+    Record {
+        /// The name under which the record is found.
+        #[arg(long, value_name = "NAME", default_value = "default")]
+        element: String,
+        /// The source tree, captured before the command starts.
+        #[arg(long, value_name = "DIR")]
+        sources: Option<PathBuf>,
+        /// The command and its arguments.
+        #[arg(last = true, required = true)]
+        command: Vec<std::ffi::OsString>,
+    },
+    /// Run recorded actions again without the cache, and name those whose outputs differ.
+    Verify {
+        #[command(flatten)]
+        graph: GraphArgs,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Build, change, prime and rebuild a small project, to see what it is good for.
+    Demo {
+        /// The result as data.
+        #[arg(long)]
+        json: bool,
+        /// Keep the temporary directory and say where it is.
+        #[arg(long)]
+        keep: bool,
+    },
+}
+
+fn format(text: &str) -> Result<Format, String> {
+    match text {
+        "table" => Ok(Format::Table),
+        "pr2109" => Ok(Format::Pr2109),
+        _ => Err("use `table` or `pr2109`".to_owned()),
+    }
+}
+
+/// Parses the command line, runs the command, and says what went wrong.
+pub(crate) fn run() -> ExitCode {
+    let cli = Cli::parse();
+    if let Command::Generate { background: true, .. } = cli.command {
+        return match commands::background::detach() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => complain(&error),
+        };
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let result = match runtime {
+        Ok(runtime) => {
+            let result = runtime.block_on(dispatch(cli));
+            // A reader of standard input that blocks must not hold up the end.
+            runtime.shutdown_background();
+            result
+        }
+        Err(error) => Err(error.into()),
+    };
+    result.unwrap_or_else(|error| complain(&error))
+}
+
+async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
+    let endpoint = &cli.endpoint;
+    match cli.command {
+        Command::Generate { graph, output, mode, format, .. } => {
+            commands::generate::run(endpoint, &graph, output.as_deref(), mode, format).await
+        }
+        Command::Instantiate { graph, mode } => {
+            commands::instantiate::run(endpoint, &graph, mode).await
+        }
+        Command::Prime(options) => commands::prime::run(endpoint, &options).await,
+        Command::Show { graph, json, dot } => {
+            commands::show::run(endpoint, &graph, json, dot).await
+        }
+        Command::Record { element, sources, command } => {
+            commands::record::run(endpoint, &element, sources.as_deref(), &command).await
+        }
+        Command::Verify { graph, json } => commands::verify::run(endpoint, &graph, json).await,
+        Command::Demo { json, keep } => commands::demo::run(json, keep).await,
+    }
+}
+
+fn complain(error: &anyhow::Error) -> ExitCode {
+    eprintln!("speculate: {error:#}");
+    if error.downcast_ref::<Usage>().is_some() {
+        return ExitCode::from(2);
+    }
+    match error.downcast_ref::<Error>() {
+        Some(Error::Graph { .. }) => ExitCode::from(2),
+        Some(Error::Endpoint(_) | Error::Tree { .. }) => ExitCode::from(3),
+        Some(_) => ExitCode::from(1),
+        None if error.downcast_ref::<forerunner_reapi::Error>().is_some() => ExitCode::from(3),
+        None => ExitCode::from(1),
+    }
+}

@@ -1,0 +1,12 @@
+//! One module per command.
+
+pub(crate) mod background;
+pub(crate) mod demo;
+pub(crate) mod follow;
+pub(crate) mod generate;
+pub(crate) mod instantiate;
+pub(crate) mod prime;
+pub(crate) mod progress;
+pub(crate) mod record;
+pub(crate) mod show;
+pub(crate) mod verify;

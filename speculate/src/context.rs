@@ -1,0 +1,120 @@
+//! What commands share: the endpoint and the project that the command line names.
+
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result};
+use forerunner_reapi::{Config, Connection, Endpoint, Remote, Tool};
+use speculate::{Element, Error, Graph, Project, Tree};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::cli::{EndpointArgs, GraphArgs};
+
+/// A command line or environment that makes no sense.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Usage(pub(crate) String);
+
+/// The configuration of the endpoint.
+pub(crate) fn config(args: &EndpointArgs) -> Result<Config> {
+    let tool = Tool {
+        name: "speculate".to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        invocation: format!("speculate-{}", std::process::id()),
+        correlated: String::new(),
+    };
+    let program = std::env::current_exe().ok();
+    let get = |name: &str| std::env::var_os(name);
+    let mut config = Config::from_environment(&get, program.as_deref(), args.digest_function, tool)
+        .map_err(|error| Usage(error.to_string()))?;
+    let connection = |url: &str| {
+        let mut connection = Connection::new(url);
+        connection.instance.clone_from(&args.instance);
+        connection
+    };
+    match &args.remote {
+        Some(url) => {
+            let mut remote = Remote::all(connection(url));
+            if let Some(url) = &args.ac_remote {
+                remote.action_cache = connection(url);
+            }
+            if let Some(url) = &args.exec_remote {
+                remote.execution = connection(url);
+            }
+            config.remote = Some(remote);
+        }
+        None if args.ac_remote.is_some() || args.exec_remote.is_some() => {
+            return Err(Usage("--ac-remote and --exec-remote need --remote".to_owned()).into());
+        }
+        None => {}
+    }
+    Ok(config)
+}
+
+/// Opens the endpoint.
+pub(crate) fn endpoint(args: &EndpointArgs) -> Result<Endpoint> {
+    Ok(Endpoint::open(&config(args)?)?)
+}
+
+/// The graph that the command line names, and the folder that relative paths in it refer to.
+pub(crate) fn graph(args: &GraphArgs) -> Result<(Graph, PathBuf)> {
+    if let Some(file) = &args.graph {
+        let text = if file == Path::new("-") {
+            let mut text = String::new();
+            std::io::stdin().read_to_string(&mut text).context("standard input")?;
+            text
+        } else {
+            std::fs::read_to_string(file).map_err(|error| {
+                Usage(format!("the element graph `{}`: {error}", file.display()))
+            })?
+        };
+        let graph =
+            Graph::parse(&text).map_err(|error| Error::Graph { file: file.clone(), error })?;
+        let base = file.parent().unwrap_or(Path::new("")).to_owned();
+        return Ok((graph, base));
+    }
+    let name = args.element.clone().unwrap_or_default();
+    let sources = args.sources.clone().map(Tree::Path);
+    Ok((Graph::single(Element { name, sources, ..Element::default() }), PathBuf::new()))
+}
+
+/// Opens the endpoint and the project.
+pub(crate) async fn project(
+    endpoint: &EndpointArgs,
+    args: &GraphArgs,
+) -> Result<(Endpoint, Project)> {
+    let (graph, base) = graph(args)?;
+    let endpoint = self::endpoint(endpoint)?;
+    let project = Project::open(&endpoint, graph, &base).await?;
+    Ok((endpoint, project))
+}
+
+/// Seconds since 1970, UTC.
+pub(crate) fn now_seconds() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(now.as_secs()).unwrap_or(i64::MAX)
+}
+
+/// Ready when SIGINT or SIGTERM arrives; answers with its number.
+pub(crate) async fn stopped() -> u8 {
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        // Without handlers the signals end the process as they always do.
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => 2,
+        _ = terminate.recv() => 15,
+    }
+}
+
+/// Writes to standard output. A reader that is gone is no error.
+pub(crate) fn print(text: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.context("standard output"),
+    }
+}

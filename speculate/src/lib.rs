@@ -1,0 +1,48 @@
+//! Speculative actions: everything an element's build will ask for, executed before it asks.
+//!
+//! After a build, [`generate()`] finds where each input of each recorded action came from. Before
+//! the next one, [`Instantiator`] swaps in today's content, and [`prime`] executes the result. A
+//! wrong guess wastes an execution; it never changes what a build makes, because the build still
+//! asks the action cache for exactly the action that it would run.
+
+pub mod error;
+pub mod generate;
+pub mod graph;
+pub mod history;
+pub mod instantiate;
+pub mod limit;
+pub mod load;
+pub mod loaded;
+pub mod mode;
+pub mod origins;
+mod parse;
+mod paths;
+pub mod place;
+pub mod plan;
+pub mod prime;
+pub mod project;
+pub mod reason;
+pub mod recorded;
+#[cfg(test)]
+mod simulated;
+pub mod summary;
+pub mod today;
+pub mod verify;
+pub mod view;
+#[cfg(test)]
+mod worked_example;
+
+pub use error::Error;
+pub use generate::{Subject, expand, generate};
+pub use graph::{Element, Graph, GraphError, Tree};
+pub use instantiate::{Adapted, Instantiator, Outcome};
+pub use loaded::{Loaded, LoadedAction};
+pub use mode::Mode;
+pub use origins::Origins;
+pub use place::{Kind, Place};
+pub use plan::{Plan, Step};
+pub use project::{Format, Project};
+pub use reason::{Reason, Wait};
+pub use recorded::{Known, Recorded, RecordedError};
+pub use summary::Summary;
+pub use today::{Produced, Today};

@@ -1,0 +1,282 @@
+//! Which action comes when: the state machine behind `instantiate` and `prime`. No I/O.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use bytes::Bytes;
+use forerunner_merkle::{Digest, Forest};
+
+use crate::graph::Graph;
+use crate::instantiate::{Adapted, Instantiator, Outcome};
+use crate::loaded::{Loaded, LoadedAction};
+use crate::mode::Mode;
+use crate::reason::{Reason, Wait};
+use crate::recorded::{Known, Recorded};
+use crate::today::{Produced, Today};
+
+/// A recorded action of an element.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Task {
+    /// The element's index in the graph.
+    pub element: usize,
+    /// The number of the action among those of the element.
+    pub index: usize,
+    /// Its digest.
+    pub base: Digest,
+}
+
+/// What became of one task.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// It is still valid as recorded.
+    Unchanged(usize),
+    /// It was adapted; [`Plan::done`] or [`Plan::skip`] is to follow.
+    Execute(usize, Adapted),
+    /// It waits for others.
+    Deferred(usize),
+    /// It cannot be adapted.
+    Skipped(usize, Reason),
+}
+
+/// All tasks, and what each waits for.
+#[derive(Debug)]
+pub struct Plan<'a> {
+    today: Today,
+    forest: Forest,
+    actions: &'a HashMap<Digest, LoadedAction>,
+    instantiators: HashMap<usize, Instantiator<'a>>,
+    names: Vec<String>,
+    tasks: Vec<Task>,
+    /// What each task still waits for.
+    open: Vec<HashSet<Wait>>,
+    waiting: HashMap<Wait, Vec<usize>>,
+    ready: VecDeque<usize>,
+    untouched: Vec<(usize, usize)>,
+}
+
+/// The elements that have something to do: a tree of theirs, or one that their actions took
+/// something from, is not what it was. All others cost nothing; they need not even be loaded.
+#[must_use]
+pub fn touched(
+    graph: &Graph,
+    today: &Today,
+    recorded: &HashMap<usize, Recorded>,
+) -> HashSet<usize> {
+    let known: HashMap<&str, &Known> = recorded
+        .values()
+        .flat_map(|recorded| &recorded.elements)
+        .map(|known| (known.name.as_str(), known))
+        .collect();
+    let count = graph.elements().len();
+    let mut settled = vec![false; count];
+    for index in 0..count {
+        let before = known.get(graph.elements()[index].name.as_str());
+        let same_sources = before.is_some_and(|known| known.sources == today.sources(index));
+        settled[index] = match (today.artifact(index), before) {
+            (Some(now), Some(known)) => known.artifact == Some(now),
+            // Nobody took anything from it.
+            (Some(_), None) => true,
+            (None, _) => same_sources && graph.below(index).iter().all(|below| settled[*below]),
+        };
+    }
+    let clean = |recorded: &Recorded| {
+        recorded.elements.iter().enumerate().all(|(number, known)| {
+            today.element(&known.name).is_some_and(|index| {
+                known.sources == today.sources(index) && (number == 0 || settled[index])
+            })
+        })
+    };
+    recorded.iter().filter(|(_, recorded)| !clean(recorded)).map(|(index, _)| *index).collect()
+}
+
+impl<'a> Plan<'a> {
+    /// A plan for the elements in `touched`; the actions of all others count as unchanged.
+    #[must_use]
+    pub fn new(
+        graph: &Graph,
+        mut today: Today,
+        recorded: &'a HashMap<usize, Recorded>,
+        touched: &HashSet<usize>,
+        loaded: &'a Loaded,
+        mode: Mode,
+    ) -> Self {
+        let mut tasks = Vec::new();
+        let mut instantiators = HashMap::new();
+        let mut untouched = Vec::new();
+        for element in 0..graph.elements().len() {
+            let Some(recorded) = recorded.get(&element) else { continue };
+            let state = match touched.contains(&element) && mode.primes() {
+                true => Produced::Pending,
+                false => Produced::Unchanged,
+            };
+            for (index, base) in recorded.actions.iter().enumerate() {
+                if state == Produced::Pending {
+                    tasks.push(Task { element, index, base: *base });
+                }
+                today.set_produced(element, *base, state.clone());
+            }
+            if state == Produced::Pending {
+                instantiators.insert(element, Instantiator::new(recorded, &today, mode));
+            } else {
+                untouched.push((element, recorded.actions.len()));
+            }
+        }
+        Self {
+            today,
+            forest: loaded.forest.clone(),
+            actions: &loaded.actions,
+            instantiators,
+            names: graph.elements().iter().map(|element| element.name.clone()).collect(),
+            open: vec![HashSet::new(); tasks.len()],
+            waiting: HashMap::new(),
+            ready: (0..tasks.len()).collect(),
+            tasks,
+            untouched,
+        }
+    }
+
+    /// The tasks, dependencies first.
+    #[must_use]
+    pub fn tasks(&self) -> &[Task] {
+        &self.tasks
+    }
+
+    /// The elements without anything to do, with the number of their actions.
+    #[must_use]
+    pub fn untouched(&self) -> &[(usize, usize)] {
+        &self.untouched
+    }
+
+    /// The name of an element.
+    #[must_use]
+    pub fn element_name(&self, element: usize) -> &str {
+        self.names.get(element).map_or("", String::as_str)
+    }
+
+    /// The directory in which the command of a task runs.
+    #[must_use]
+    pub fn working_directory(&self, task: usize) -> &str {
+        let action = self.tasks.get(task).and_then(|task| self.actions.get(&task.base));
+        action.map_or("", |action| action.command.working_directory.as_str())
+    }
+
+    /// What the command of a task is called by, for people: its output, else its arguments.
+    #[must_use]
+    pub fn title(&self, task: usize) -> String {
+        let action = self.tasks.get(task).and_then(|task| self.actions.get(&task.base));
+        action.map_or_else(String::new, |action| title(&action.command))
+    }
+
+    /// Looks at the next task that may be adapted; `None`: all that are left wait.
+    pub fn step(&mut self) -> Option<Step> {
+        let task = self.ready.pop_front()?;
+        let Task { element, index, base } = *self.tasks.get(task)?;
+        let outcome = match (self.actions.get(&base), self.instantiators.get_mut(&element)) {
+            (Some(action), Some(instantiator)) => {
+                instantiator.adapt(index, action, &self.today, &mut self.forest)
+            }
+            _ => Outcome::Skipped(Reason::BaseGone),
+        };
+        Some(match outcome {
+            Outcome::Unchanged => {
+                self.settle(task, Produced::Unchanged);
+                Step::Unchanged(task)
+            }
+            Outcome::Changed(adapted) => Step::Execute(task, adapted),
+            Outcome::Deferred(waits) => {
+                for wait in &waits {
+                    self.waiting.entry(wait.clone()).or_default().push(task);
+                }
+                if let Some(open) = self.open.get_mut(task) {
+                    *open = waits.into_iter().collect();
+                }
+                Step::Deferred(task)
+            }
+            Outcome::Skipped(reason) => {
+                self.settle(task, Produced::Skipped);
+                Step::Skipped(task, reason)
+            }
+        })
+    }
+
+    /// Says what an executed task made.
+    pub fn done(&mut self, task: usize, outputs: HashMap<String, Digest>) {
+        self.settle(task, Produced::Done(outputs));
+    }
+
+    /// Says that a task has no result.
+    pub fn skip(&mut self, task: usize) {
+        self.settle(task, Produced::Skipped);
+    }
+
+    /// Says what an element installs; the directories must be in [`Self::forest_mut`].
+    pub fn artifact(&mut self, element: usize, root: Digest) {
+        self.today.set_artifact(element, root);
+        self.wake(&Wait::Artifact(element));
+    }
+
+    /// The directories that were made since the last call, to be uploaded.
+    pub fn take_made(&mut self) -> Vec<(Digest, Bytes)> {
+        self.forest.take_made()
+    }
+
+    /// The directories.
+    pub fn forest_mut(&mut self) -> &mut Forest {
+        &mut self.forest
+    }
+
+    /// The tasks that still wait, and why.
+    #[must_use]
+    pub fn left(&self) -> Vec<(usize, Reason)> {
+        let mut left = Vec::new();
+        for (task, open) in self.open.iter().enumerate() {
+            // An artifact says more than an action that itself waits for one.
+            let artifact = open.iter().find_map(|wait| match wait {
+                Wait::Artifact(element) => Some(*element),
+                Wait::Action(..) => None,
+            });
+            let action = open.iter().find_map(|wait| match wait {
+                Wait::Action(_, producer) => Some(*producer),
+                Wait::Artifact(_) => None,
+            });
+            match (artifact, action) {
+                (Some(element), _) => {
+                    let element = self.element_name(element).to_owned();
+                    left.push((task, Reason::ArtifactUnknown { element }));
+                }
+                (None, Some(producer)) => left.push((task, Reason::ProducerSkipped { producer })),
+                (None, None) => {}
+            }
+        }
+        left
+    }
+
+    fn settle(&mut self, task: usize, produced: Produced) {
+        let Some(Task { element, base, .. }) = self.tasks.get(task).copied() else { return };
+        self.today.set_produced(element, base, produced);
+        self.wake(&Wait::Action(element, base));
+    }
+
+    fn wake(&mut self, wait: &Wait) {
+        for task in self.waiting.remove(wait).unwrap_or_default() {
+            if let Some(open) = self.open.get_mut(task)
+                && open.remove(wait)
+                && open.is_empty()
+            {
+                self.ready.push_back(task);
+            }
+        }
+    }
+}
+
+/// What a command is called by, for people: its first output, else its arguments.
+#[must_use]
+pub fn title(command: &forerunner_proto::reapi::Command) -> String {
+    #[allow(deprecated)]
+    let output = command.output_paths.first().or(command.output_files.first());
+    let program = command.arguments.first().map_or("", String::as_str);
+    let program = program.rsplit('/').next().unwrap_or(program);
+    match output {
+        Some(output) => format!("{program} {output}"),
+        None => command.arguments.join(" "),
+    }
+}
