@@ -5,6 +5,7 @@ pub mod action;
 mod bytes_io;
 pub mod command;
 pub mod environment;
+pub mod link;
 pub mod make_rule;
 pub mod paths;
 pub mod reason;

@@ -40,9 +40,6 @@ pub enum SettingError {
     /// Two settings exclude each other, or one needs another.
     #[error("{0}")]
     Together(&'static str),
-    /// No place for the embedded store is known.
-    #[error("neither FORERUNNER_STORE nor XDG_CACHE_HOME nor HOME is set, so there is no place for the embedded store")]
-    NoHome,
 }
 
 /// Whether something is done for compile commands, link commands, or both.
@@ -134,10 +131,6 @@ pub struct Settings {
     pub tools_file: String,
     pub ar: Option<String>,
     pub ranlib: Option<String>,
-    pub store: PathBuf,
-    pub store_size: u64,
-    pub runner: Option<String>,
-    pub jobs: usize,
     /// Names that no setting has, with the nearest that there is.
     pub unknown: Vec<(String, Option<&'static str>)>,
 }
@@ -181,18 +174,17 @@ impl Settings {
         for (name, value) in places.environment {
             raw.set(name, value);
         }
-        Self::check(&raw, lookup)
+        Self::check(&raw)
     }
 
-    fn check<'a>(
-        raw: &Raw,
-        environment: impl Fn(&str) -> Option<&'a str>,
-    ) -> Result<Self, SettingError> {
+    fn check(raw: &Raw) -> Result<Self, SettingError> {
         let text = |name: &'static str| raw.text(name).unwrap_or_default().to_owned();
         let plain = |name: &'static str| raw.text(name).is_some_and(|value| !value.is_empty());
         let connections = connections(raw)?;
         let embedded = connections.is_none();
-        let ours = embedded || plain("RECC_LOCAL_DEFAULTS");
+        let ours = embedded
+            || plain("FORERUNNER_LOCAL_DEFAULTS")
+            || plain("FORERUNNER_TOOLCHAIN_SALT");
         // On by default with the embedded store; `RECC_X=` still switches it off.
         let flag =
             |name: &'static str| raw.text(name).map_or(ours, |value| !value.is_empty());
@@ -261,7 +253,7 @@ impl Settings {
             metrics_tags: raw.map("RECC_METRICS_TAG_"),
             statsd_format: text("RECC_STATSD_FORMAT"),
             metadata_port: text("RECC_COMPILATION_METADATA_UDP_PORT"),
-            toolchain_salt: flag("RECC_TOOLCHAIN_SALT"),
+            toolchain_salt: flag("FORERUNNER_TOOLCHAIN_SALT"),
             manifest: raw.text("RECC_MANIFEST").is_none_or(|value| !value.is_empty()),
             miss: match raw.text("RECC_MISS").unwrap_or_default() {
                 "" => Miss::Auto,
@@ -274,10 +266,6 @@ impl Settings {
             tools_file: text("RECC_TOOLS_FILE"),
             ar: raw.text("REAR_AR").filter(|t| !t.is_empty()).map(str::to_owned),
             ranlib: raw.text("RERANLIB_RANLIB").filter(|t| !t.is_empty()).map(str::to_owned),
-            store: store_path(raw, environment)?,
-            store_size: bytes("FORERUNNER_STORE_SIZE", raw.text("FORERUNNER_STORE_SIZE"), 10 << 30)?,
-            runner: raw.text("FORERUNNER_RUNNER").filter(|t| !t.is_empty()).map(str::to_owned),
-            jobs: number(raw, "FORERUNNER_JOBS", 0)?.max(0) as usize,
             unknown: raw.unknown.clone(),
         };
         settings.together()?;
@@ -328,15 +316,6 @@ impl Settings {
         all
     }
 
-    /// The embedded store's place and limit.
-    #[must_use]
-    pub fn store_options(&self) -> forerunner_store::Options {
-        forerunner_store::Options {
-            root: self.store.clone(),
-            size_limit: self.store_size,
-            function: self.function,
-        }
-    }
 }
 
 fn number(raw: &Raw, name: &'static str, default: i64) -> Result<i64, SettingError> {
@@ -346,19 +325,6 @@ fn number(raw: &Raw, name: &'static str, default: i64) -> Result<i64, SettingErr
             text.trim().parse().map_err(|_| SettingError::Number(name, text.to_owned()))
         }
     }
-}
-
-fn bytes(name: &'static str, text: Option<&str>, default: u64) -> Result<u64, SettingError> {
-    let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(default) };
-    let bad = || SettingError::Number(name, text.to_owned());
-    let (digits, factor) = match text.char_indices().last() {
-        Some((at, 'k' | 'K')) => (&text[..at], 1_u64 << 10),
-        Some((at, 'm' | 'M')) => (&text[..at], 1 << 20),
-        Some((at, 'g' | 'G')) => (&text[..at], 1 << 30),
-        Some((at, 't' | 'T')) => (&text[..at], 1 << 40),
-        _ => (text, 1),
-    };
-    digits.parse::<u64>().ok().and_then(|n| n.checked_mul(factor)).ok_or_else(bad)
 }
 
 fn reapi_minor(raw: &Raw) -> Result<u32, SettingError> {
@@ -395,20 +361,6 @@ fn prefix_map(text: &str) -> Vec<(String, String)> {
         .filter(|(from, to)| from.starts_with('/') && to.starts_with('/'))
         .map(|(from, to)| (from.to_owned(), to.to_owned()))
         .collect()
-}
-
-fn store_path<'a>(
-    raw: &Raw,
-    environment: impl Fn(&str) -> Option<&'a str>,
-) -> Result<PathBuf, SettingError> {
-    let set = |name| environment(name).filter(|value| !value.is_empty());
-    if let Some(path) = raw.text("FORERUNNER_STORE").filter(|path| !path.is_empty()) {
-        return Ok(path.into());
-    }
-    if let Some(cache) = set("XDG_CACHE_HOME") {
-        return Ok(Path::new(cache).join("forerunner"));
-    }
-    set("HOME").map(|home| Path::new(home).join(".cache/forerunner")).ok_or(SettingError::NoHome)
 }
 
 /// The reference's rule: the cache of results defaults to that of content and the other way
@@ -453,7 +405,6 @@ mod tests {
     fn read(pairs: &[(&str, &str)]) -> Result<Settings, SettingError> {
         let environment: Vec<(String, String)> = pairs
             .iter()
-            .chain([("FORERUNNER_STORE", "/store")].iter())
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();
         let directory = Path::new("/nonexistent");
@@ -486,10 +437,4 @@ mod tests {
         assert!(read(&[("RECC_SERVER", "x"), ("RECC_LINK_CACHE_ONLY", "1")]).is_err());
     }
 
-    #[test]
-    fn sizes_have_suffixes() {
-        assert_eq!(bytes("X", Some("3K"), 0), Ok(3072));
-        assert_eq!(bytes("X", Some("7"), 0), Ok(7));
-        assert!(bytes("X", Some("K"), 0).is_err());
-    }
 }

@@ -165,8 +165,8 @@ const MESSAGES: &[Setting] = &[
 ];
 
 const OURS: &[Setting] = &[
-    row("RECC_LOCAL_DEFAULTS", Flag, "off", "Use the defaults of the embedded store also with a server."),
-    row("RECC_TOOLCHAIN_SALT", Flag, "off; on with the embedded store", "The identity of the tool's programs is part of the action, unless the platform has a `chrootRootDigest`."),
+    row("FORERUNNER_LOCAL_DEFAULTS", Flag, "off", "Use the defaults of the embedded store also with a server."),
+    row("FORERUNNER_TOOLCHAIN_SALT", Flag, "off; on with the embedded store", "The identity of the tool's programs is part of the action, unless the platform has a `chrootRootDigest`."),
     row("RECC_MANIFEST", Flag, "on", "Keep dependency manifests, so that hits need no preprocessor."),
     row("RECC_MISS", Text, "", "Where a miss of the other wrappers runs: local or remote. Otherwise local if the endpoint lets us store the result."),
     row("RECC_TOOLS_FILE", Text, "", "TOML file with further tools, for rewrap and for links named re<tool>."),
@@ -175,6 +175,7 @@ const OURS: &[Setting] = &[
     row("FORERUNNER_STORE", Text, "$XDG_CACHE_HOME/forerunner, else ~/.cache/forerunner", "The embedded store."),
     row("FORERUNNER_STORE_SIZE", Text, "10G", "Its size limit in bytes (K, M, G, T)."),
     row("FORERUNNER_RUNNER", Text, "buildbox-run beside this program, else on PATH", "The runner that executes actions on the embedded store."),
+    row("FORERUNNER_RUNNER_ARGS", Text, "--host-toolchain", "Further arguments for it."),
     row("FORERUNNER_JOBS", Number, "number of processors", "At most this many actions at once on the embedded store."),
 ];
 

@@ -1,0 +1,201 @@
+//! The little that is read from ELF files: which libraries they need, and where those are searched.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use object::elf::{self, FileHeader32, FileHeader64};
+use object::read::elf::{Dyn as _, FileHeader, ProgramHeader as _};
+use object::{Endianness, ReadCache, ReadRef};
+
+/// The dynamic section of a file, as far as it names other files.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Dynamic {
+    /// DT_NEEDED.
+    pub needed: Vec<String>,
+    /// DT_RPATH and DT_RUNPATH, split at colons.
+    pub run_path: Vec<String>,
+}
+
+/// Reads the dynamic section. `None` for what is no ELF file or has none that can be read.
+#[must_use]
+pub fn dynamic(path: &Path) -> Option<Dynamic> {
+    let cache = ReadCache::new(File::open(path).ok()?);
+    let data = &cache;
+    match data.read_bytes_at(0, 5).ok()? {
+        [0x7f, b'E', b'L', b'F', 1] => read::<FileHeader32<Endianness>, _>(data),
+        [0x7f, b'E', b'L', b'F', 2] => read::<FileHeader64<Endianness>, _>(data),
+        _ => None,
+    }
+}
+
+fn read<'data, H, R>(data: R) -> Option<Dynamic>
+where
+    H: FileHeader<Endian = Endianness>,
+    R: ReadRef<'data>,
+{
+    let header = H::parse(data).ok()?;
+    let endian = header.endian().ok()?;
+    let segments = header.program_headers(endian, data).ok()?;
+    let entries = segments.iter().find_map(|s| s.dynamic(endian, data).ok().flatten())?;
+    let value = |tag: u32| {
+        entries.iter().find(|e| e.tag32(endian) == Some(tag)).map(|e| e.d_val(endian).into())
+    };
+    let table: u64 = value(elf::DT_STRTAB)?;
+    let length: u64 = value(elf::DT_STRSZ)?;
+    // The table is named by its address in memory; a segment tells where that is in the file.
+    let strings = segments.iter().find_map(|segment| {
+        let start: u64 = segment.p_vaddr(endian).into();
+        let size: u64 = segment.p_filesz(endian).into();
+        let within = table.checked_sub(start).filter(|offset| *offset < size)?;
+        let offset: u64 = segment.p_offset(endian).into();
+        (segment.p_type(endian) == elf::PT_LOAD)
+            .then(|| data.read_bytes_at(offset.checked_add(within)?, length.min(size - within)).ok())?
+    })?;
+    let text = |entry: &H::Dyn| -> Option<String> {
+        let at: u64 = entry.d_val(endian).into();
+        let rest = strings.get(usize::try_from(at).ok()?..)?;
+        let end = rest.iter().position(|byte| *byte == 0)?;
+        Some(String::from_utf8_lossy(&rest[..end]).into_owned())
+    };
+    let mut found = Dynamic::default();
+    for entry in entries {
+        match entry.tag32(endian) {
+            Some(elf::DT_NEEDED) => found.needed.extend(text(entry)),
+            Some(elf::DT_RPATH | elf::DT_RUNPATH) => {
+                let paths = text(entry).unwrap_or_default();
+                found.run_path.extend(paths.split(':').filter(|p| !p.is_empty()).map(str::to_owned));
+            }
+            _ => {}
+        }
+    }
+    Some(found)
+}
+
+/// Where shared libraries are searched.
+#[derive(Clone, Debug, Default)]
+pub struct LibraryPath {
+    /// Before what the library itself says.
+    pub first: Vec<PathBuf>,
+    /// After it.
+    pub last: Vec<PathBuf>,
+}
+
+impl LibraryPath {
+    /// The directories of the machine: `/etc/ld.so.conf` and the built-in ones.
+    #[must_use]
+    pub fn of_machine() -> Self {
+        let mut last = Vec::new();
+        read_conf(Path::new("/etc/ld.so.conf"), &mut last, 0);
+        for fixed in [
+            "/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu", "/lib/aarch64-linux-gnu",
+            "/usr/lib/aarch64-linux-gnu", "/lib64", "/usr/lib64", "/lib", "/usr/lib",
+        ] {
+            last.push(PathBuf::from(fixed));
+        }
+        Self { first: Vec::new(), last }
+    }
+
+    /// Every library that `files` need, directly or through each other; those that are not found
+    /// are left out. The files themselves are not in the answer.
+    #[must_use]
+    pub fn closure(&self, files: &[PathBuf]) -> Vec<PathBuf> {
+        let mut seen: HashSet<PathBuf> = files.iter().cloned().collect();
+        let mut by_name: HashMap<String, Option<PathBuf>> = HashMap::new();
+        let mut queue = files.to_vec();
+        let mut found = Vec::new();
+        while let Some(file) = queue.pop() {
+            let Some(dynamic) = dynamic(&file) else { continue };
+            let origin = file.parent().unwrap_or(Path::new("/"));
+            for name in &dynamic.needed {
+                let path = by_name
+                    .entry(name.clone())
+                    .or_insert_with(|| self.find(name, &dynamic.run_path, origin))
+                    .clone();
+                if let Some(path) = path && seen.insert(path.clone()) {
+                    found.push(path.clone());
+                    queue.push(path);
+                }
+            }
+        }
+        found.sort();
+        found
+    }
+
+    fn find(&self, name: &str, run_path: &[String], origin: &Path) -> Option<PathBuf> {
+        if name.contains('/') {
+            return Some(PathBuf::from(name)).filter(|path| path.is_file());
+        }
+        let origin = origin.to_string_lossy();
+        let own = run_path.iter().map(|directory| {
+            PathBuf::from(directory.replace("${ORIGIN}", &origin).replace("$ORIGIN", &origin))
+        });
+        self.first
+            .iter()
+            .cloned()
+            .chain(own)
+            .chain(self.last.iter().cloned())
+            .map(|directory| directory.join(name))
+            .find(|path| path.is_file())
+    }
+}
+
+/// Directories of `ld.so.conf` and of the files it includes.
+fn read_conf(path: &Path, into: &mut Vec<PathBuf>, depth: usize) {
+    let Ok(text) = std::fs::read_to_string(path) else { return };
+    for line in text.lines() {
+        let line = line.split('#').next().unwrap_or_default().trim();
+        match line.strip_prefix("include") {
+            Some(pattern) if depth < 5 => {
+                for file in included(path, pattern.trim()) {
+                    read_conf(&file, into, depth + 1);
+                }
+            }
+            None if line.starts_with('/') => into.push(PathBuf::from(line)),
+            _ => {}
+        }
+    }
+}
+
+/// Files that `DIR/*SUFFIX` names, the only kind of pattern in use.
+fn included(from: &Path, pattern: &str) -> Vec<PathBuf> {
+    let whole = from.parent().unwrap_or(Path::new("/")).join(pattern);
+    let name = whole.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+    let Some(suffix) = name.strip_prefix('*') else { return vec![whole] };
+    let Some(entries) = whole.parent().and_then(|folder| std::fs::read_dir(folder).ok()) else {
+        return Vec::new();
+    };
+    let mut files: Vec<PathBuf> = entries
+        .filter_map(Result::ok)
+        .map(|entry| entry.path())
+        .filter(|path| path.to_string_lossy().ends_with(suffix))
+        .collect();
+    files.sort();
+    files
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_machine_has_libraries() {
+        let Some(shell) = ["/bin/dash", "/bin/bash", "/bin/sh"]
+            .into_iter()
+            .map(PathBuf::from)
+            .find(|path| dynamic(path).is_some_and(|d| !d.needed.is_empty()))
+        else {
+            return;
+        };
+        let closure = LibraryPath::of_machine().closure(&[shell]);
+        assert!(closure.iter().any(|path| path.to_string_lossy().contains("libc")), "{closure:?}");
+    }
+
+    #[test]
+    fn other_files_have_none() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        assert_eq!(dynamic(file.path()), None);
+        std::fs::write(file.path(), b"\x7fELF\x02\x01\x01 and then nonsense that is long enough to be a header at all, yes").expect("written");
+        assert_eq!(dynamic(file.path()), None);
+    }
+}
