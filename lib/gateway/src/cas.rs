@@ -5,10 +5,11 @@ use std::collections::HashMap;
 use forerunner_merkle::{Digest, Forest};
 use forerunner_proto::reapi::content_addressable_storage_server::ContentAddressableStorage;
 use forerunner_proto::{reapi, rpc};
+use forerunner_reapi::Error;
 use tokio_stream::Iter;
-use tonic::{Code, Request, Response, Status};
+use tonic::{Request, Response, Status};
 
-use crate::Front;
+use crate::{Front, serve::to_rpc};
 
 /// Directories in one answer of GetTree.
 const DIRECTORIES_PER_PAGE: usize = 500;
@@ -55,7 +56,7 @@ impl ContentAddressableStorage for Front {
         let responses = statuses.into_iter().map(|(digest, status)| {
             reapi::batch_update_blobs_response::Response {
                 digest: Some(digest.to_proto()),
-                status: Some(to_rpc(status.code(), status.message())),
+                status: Some(to_rpc(&status)),
             }
         });
         Ok(Response::new(reapi::BatchUpdateBlobsResponse { responses: responses.collect() }))
@@ -87,7 +88,7 @@ impl ContentAddressableStorage for Front {
             },
             None => reapi::batch_read_blobs_response::Response {
                 digest: Some(digest.to_proto()),
-                status: Some(to_rpc(Code::NotFound, &format!("blob {digest} is missing"))),
+                status: Some(to_rpc(&Error::MissingBlob(digest).to_status())),
                 ..Default::default()
             },
         });
@@ -130,8 +131,4 @@ impl ContentAddressableStorage for Front {
 
 fn parse_all(digests: &[reapi::Digest]) -> Result<Vec<Digest>, Status> {
     digests.iter().map(|digest| Front::digest(Some(digest))).collect()
-}
-
-fn to_rpc(code: Code, message: &str) -> rpc::Status {
-    rpc::Status { code: code as i32, message: message.to_owned(), details: Vec::new() }
 }

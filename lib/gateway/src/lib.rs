@@ -4,13 +4,16 @@
 //! [`Gateway::start`] serves Capabilities, ContentAddressableStorage, ByteStream, ActionCache and
 //! Execution on a unix socket, on a thread of its own. Calls are passed on as they come; large
 //! blobs piece by piece. The [`Recorder`] notes every action that was looked up with a hit,
-//! executed or updated. The [`Policy`] says whether the action cache may be written.
+//! executed or updated. The [`Policy`] says whether the action cache may be written. Where the
+//! clients are in a sandbox, [`Gateway::start_for_sandbox`] serves LocalCAS as well.
 
 mod action_cache;
 mod capabilities;
 mod cas;
 mod execution;
+mod local_cas;
 mod recorder;
+mod root;
 mod serve;
 mod stream;
 
@@ -20,6 +23,7 @@ use forerunner_reapi::Endpoint;
 use tonic::Status;
 
 pub use recorder::Recorder;
+pub use root::SandboxRoot;
 pub use serve::{Gateway, GatewayError};
 
 /// What the clients of a socket may do.

@@ -8,17 +8,21 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use forerunner_proto::buildgrid::local_content_addressable_storage_server::LocalContentAddressableStorageServer;
 use forerunner_proto::bytestream::byte_stream_server::ByteStreamServer;
 use forerunner_proto::reapi::action_cache_server::ActionCacheServer;
 use forerunner_proto::reapi::capabilities_server::CapabilitiesServer;
 use forerunner_proto::reapi::content_addressable_storage_server::ContentAddressableStorageServer;
 use forerunner_proto::reapi::execution_server::ExecutionServer;
+use forerunner_proto::rpc;
 use forerunner_reapi::{Config, Endpoint, Error};
 use tokio::sync::oneshot;
 use tokio_stream::wrappers::UnixListenerStream;
+use tonic::Status;
 use tonic::transport::Server;
 
-use crate::{Front, Policy, Recorder};
+use crate::local_cas::LocalCas;
+use crate::{Front, Policy, Recorder, SandboxRoot};
 
 /// Largest message that a client may send. Batches are within 4 MiB; a result with the paths of a
 /// great many outputs may be larger.
@@ -62,6 +66,31 @@ impl Gateway {
         policy: Policy,
         recorder: Recorder,
     ) -> Result<Self, GatewayError> {
+        Self::start_with(path, config, policy, recorder, None)
+    }
+
+    /// As [`Self::start`], for clients in a sandbox: LocalCAS is served too, with paths that are
+    /// resolved below `root`.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_for_sandbox(
+        path: &Path,
+        config: &Config,
+        policy: Policy,
+        recorder: Recorder,
+        root: SandboxRoot,
+    ) -> Result<Self, GatewayError> {
+        Self::start_with(path, config, policy, recorder, Some(root))
+    }
+
+    fn start_with(
+        path: &Path,
+        config: &Config,
+        policy: Policy,
+        recorder: Recorder,
+        root: Option<SandboxRoot>,
+    ) -> Result<Self, GatewayError> {
         let socket = |error| GatewayError::Socket { path: path.to_owned(), error };
         let listener = listen(path).map_err(socket)?;
         let (stop, stopped) = oneshot::channel();
@@ -69,7 +98,10 @@ impl Gateway {
         let config = config.clone();
         let thread = std::thread::Builder::new()
             .name("gateway".to_owned())
-            .spawn(move || serve(listener, &config, policy, recorder, stopped, &ready))
+            .spawn(move || {
+                let clients = Clients { policy, recorder, root };
+                serve(listener, &config, clients, stopped, &ready);
+            })
             .map_err(socket)?;
         let gateway = Self { path: path.to_owned(), stop: Some(stop), thread: Some(thread) };
         match opened.recv() {
@@ -117,11 +149,26 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
+/// What is done for those who connect.
+struct Clients {
+    policy: Policy,
+    recorder: Recorder,
+    root: Option<SandboxRoot>,
+}
+
+/// A status as a message, for the answer about one of several things.
+pub(crate) fn to_rpc(status: &Status) -> rpc::Status {
+    rpc::Status {
+        code: status.code() as i32,
+        message: status.message().to_owned(),
+        details: Vec::new(),
+    }
+}
+
 fn serve(
     listener: UnixListener,
     config: &Config,
-    policy: Policy,
-    recorder: Recorder,
+    clients: Clients,
     stopped: oneshot::Receiver<()>,
     ready: &mpsc::Sender<Result<(), GatewayError>>,
 ) {
@@ -149,7 +196,11 @@ fn serve(
                 return;
             }
         };
+        let Clients { policy, recorder, root } = clients;
         let front = Front { endpoint, policy, recorder };
+        let local_cas = root.map(|root| {
+            LocalContentAddressableStorageServer::new(LocalCas { front: front.clone(), root })
+        });
         let router = Server::builder()
             .initial_stream_window_size(1024 * 1024)
             .initial_connection_window_size(4 * 1024 * 1024)
@@ -167,7 +218,8 @@ fn serve(
             )
             .add_service(
                 ExecutionServer::new(front).max_encoding_message_size(LARGEST_REQUEST_BYTES),
-            );
+            )
+            .add_optional_service(local_cas);
         let _ = ready.send(Ok(()));
         let (drained, mut drain) = tokio::sync::watch::channel(false);
         let serving =

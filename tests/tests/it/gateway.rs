@@ -163,3 +163,55 @@ fn an_action_that_is_not_there_cannot_be_executed() {
         assert!(served.recorder.subactions().is_empty());
     });
 }
+
+#[test]
+fn paths_of_a_sandbox_lead_nowhere_else() {
+    use forerunner_proto::buildgrid::{CaptureTreeRequest, HashFilesRequest};
+
+    let folder = temp();
+    let inside = folder.path().join("inside");
+    std::fs::create_dir_all(inside.join("d/empty")).expect("a folder");
+    std::fs::write(inside.join("d/file"), "content").expect("a file");
+    std::fs::write(folder.path().join("secret"), "outside").expect("a file");
+    for (name, target) in
+        [("up", "../secret"), ("absolute", "/d/file"), ("proc", "/proc/self/root/etc/passwd")]
+    {
+        std::os::unix::fs::symlink(target, inside.join(name)).expect("a symlink");
+    }
+    let path = folder.path().join("s.sock");
+    let root = forerunner_gateway::SandboxRoot::new();
+    let config = embedded(folder.path());
+    let policy = Policy { update_allowed: true };
+    let gateway = Gateway::start_for_sandbox(&path, &config, policy, Recorder::new(), root.clone())
+        .expect("a socket");
+    runtime().block_on(async {
+        let endpoint = Endpoint::open(&remote(&format!("unix:{}", path.display()))).expect("it");
+        let mut client = endpoint.local_cas().expect("a server");
+        let hash = |path: &str| HashFilesRequest {
+            path: vec![path.to_owned()],
+            ..HashFilesRequest::default()
+        };
+        let early = client.hash_files(hash("d/file")).await.expect("an answer").into_inner();
+        assert_eq!(early.responses[0].status.as_ref().expect("a status").code, 5);
+        root.set(std::fs::File::open(&inside).expect("a folder").into());
+        for good in ["d/file", "/d/file", "absolute", "../../d/file"] {
+            let answer = client.hash_files(hash(good)).await.expect("an answer").into_inner();
+            let digest = answer.responses[0].digest.clone().expect(good);
+            assert_eq!(digest, FUNCTION.digest(b"content").to_proto(), "{good}");
+        }
+        for bad in ["up", "proc", "none", "d", "../secret"] {
+            let answer = client.hash_files(hash(bad)).await.expect("an answer").into_inner();
+            assert_eq!(answer.responses[0].digest, None, "{bad}");
+        }
+        let request = CaptureTreeRequest { path: vec!["d".to_owned()], ..Default::default() };
+        let answer = client.capture_tree(request).await.expect("an answer").into_inner();
+        let tree = answer.responses[0].tree_digest.clone().expect("a tree");
+        let tree = forerunner_merkle::Digest::from_proto(&tree).expect("a digest");
+        let tree: reapi::Tree = endpoint.message(&tree).await.expect("stored");
+        assert_eq!(tree.root.expect("a root").directories[0].name, "empty");
+        let details = forerunner_proto::buildgrid::GetLocalServerDetailsRequest::default();
+        let refused = client.get_local_server_details(details).await.expect_err("not told");
+        assert_eq!(refused.code(), Code::PermissionDenied);
+    });
+    gateway.stop();
+}

@@ -236,7 +236,7 @@ fn an_unreadable_store_is_named() {
     let root = folder.path().join("store");
     open(&root, 0).expect("made");
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("set");
-    fs::set_permissions(&root, fs::Permissions::from_mode(0)).expect("set");
+    fs::set_permissions(&root, fs::Permissions::from_mode(0o000)).expect("set");
     let mut child = player(Vec::new(), "unreadable 0", folder.path());
     if nix::unistd::geteuid().is_root() {
         // Permissions do not bind root.
