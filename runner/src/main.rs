@@ -1,2 +1,29 @@
-//! Placeholder.
-fn main() {}
+//! `buildbox-run`: runs one action of the Remote Execution API in a sandbox.
+
+mod blueprint;
+mod capability;
+mod capture;
+mod cli;
+mod failure;
+mod job;
+mod log;
+mod logs;
+mod outputs;
+mod plan;
+mod platform;
+mod report;
+mod run;
+mod sandbox;
+mod scratch;
+mod seccomp;
+mod settings;
+mod stage;
+mod start;
+mod sys;
+mod toolchain;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    start::main()
+}

@@ -1,0 +1,95 @@
+//! From an action and the settings to what its sandbox is to be.
+
+use std::ffi::CString;
+use std::path::PathBuf;
+
+use forerunner_merkle::{Digest, Forest};
+
+use crate::failure::Failure;
+use crate::job::Job;
+use crate::plan::{Blueprint, Exec, Mount, Root};
+use crate::sandbox::SandboxError;
+use crate::scratch::Scratch;
+use crate::seccomp::Program;
+use crate::settings::Settings;
+use crate::toolchain;
+
+/// Where the socket is before it is bound into the sandbox.
+pub(crate) fn socket(scratch: &Scratch) -> PathBuf {
+    scratch.path().join("socket")
+}
+
+/// Puts everything together.
+///
+/// # Errors
+/// If a mount does not exist on the host, or a text contains NUL.
+pub(crate) fn blueprint(
+    settings: &Settings,
+    job: &Job,
+    root: &Root,
+    scratch: &Scratch,
+    forest: &Forest,
+    tree: &Digest,
+) -> Result<Blueprint, Failure> {
+    let mut mounts = Vec::new();
+    if settings.host_toolchain {
+        mounts.extend(toolchain::mounts(forest, tree));
+    }
+    for mount in &settings.bind_mounts {
+        if mount.content.as_ref().is_some_and(|content| !job.platform.inject.contains(content)) {
+            continue;
+        }
+        let path = PathBuf::from(&mount.host);
+        let metadata =
+            std::fs::metadata(&path).map_err(Failure::file("show the sandbox", &path))?;
+        mounts.push(Mount {
+            host: mount.host.clone(),
+            at: mount.at.clone(),
+            directory: metadata.is_dir(),
+            read_only: mount.read_only,
+        });
+    }
+    if let Some(at) = &job.platform.socket {
+        mounts.push(Mount {
+            host: socket(scratch).to_string_lossy().into_owned(),
+            at: at.clone(),
+            directory: false,
+            read_only: false,
+        });
+    }
+    let pivot_at = scratch.path().join("pivot");
+    match std::fs::create_dir(&pivot_at) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+        other => other.map_err(Failure::file("make", &pivot_at))?,
+    }
+    let platform = &job.platform;
+    Ok(Blueprint {
+        root: root.clone(),
+        pivot_at: pivot_at.to_string_lossy().into_owned(),
+        outer: (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw()),
+        inner: (platform.uid, platform.gid),
+        network: platform.network,
+        bits32: platform.bits32,
+        keep_tmp: settings.keep_tmp,
+        directories: job.outputs.parents(),
+        working_directory: job.working_directory.clone(),
+        mounts,
+        exec: exec(job).map_err(SandboxError::from)?,
+    })
+}
+
+fn exec(job: &Job) -> Result<Exec, std::ffi::NulError> {
+    let texts = |list: &[String]| {
+        list.iter().map(|text| CString::new(text.as_str())).collect::<Result<Vec<_>, _>>()
+    };
+    let variables: Vec<String> =
+        job.environment.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let capabilities = job.platform.capabilities;
+    Ok(Exec {
+        candidates: texts(&job.candidates())?,
+        arguments: texts(&job.arguments)?,
+        environment: texts(&variables)?,
+        capabilities,
+        filter: Program::filter(capabilities),
+    })
+}

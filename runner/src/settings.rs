@@ -1,0 +1,208 @@
+//! What the options mean, as checked values.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use forerunner_merkle::{DigestFunction, TreePath};
+use forerunner_reapi::Connection;
+
+use crate::cli::Cli;
+
+/// How a server is asked to stage a tree.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum StagingMode {
+    /// As it likes.
+    #[default]
+    Default,
+    /// Through its FUSE file system.
+    Fuse,
+    /// Hard links or copies.
+    CopyOrLink,
+}
+
+impl FromStr for StagingMode {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "default" => Ok(Self::Default),
+            "fuse" => Ok(Self::Fuse),
+            "copy-or-link" => Ok(Self::CopyOrLink),
+            _ => Err("expected `fuse`, `copy-or-link` or `default`".to_owned()),
+        }
+    }
+}
+
+/// A part of the host that the sandbox shall see.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct BindMount {
+    /// Only for actions that ask for this.
+    pub(crate) content: Option<String>,
+    /// Absolute path on the host.
+    pub(crate) host: String,
+    /// Path in the sandbox.
+    pub(crate) at: TreePath,
+    /// Whether nothing can be written through it.
+    pub(crate) read_only: bool,
+}
+
+impl FromStr for BindMount {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (host, at) = text.split_once(':').ok_or_else(|| "expected `HOST:PATH`".to_owned())?;
+        Self::new(None, host, at, false)
+    }
+}
+
+impl BindMount {
+    /// Parses `[CONTENT:]HOST:PATH`.
+    pub(crate) fn parse_read_only(text: &str) -> Result<Self, String> {
+        let parts: Vec<&str> = text.split(':').collect();
+        match parts[..] {
+            [host, at] => Self::new(None, host, at, true),
+            [content, host, at] => Self::new(Some(content.to_owned()), host, at, true),
+            _ => Err("expected `[CONTENT:]HOST:PATH`".to_owned()),
+        }
+    }
+
+    fn new(content: Option<String>, host: &str, at: &str, read_only: bool) -> Result<Self, String> {
+        if !host.starts_with('/') || host.contains('\0') {
+            return Err(format!("the path on the host, `{host}`, is not absolute"));
+        }
+        let at = TreePath::root().join(at).map_err(|error| error.to_string())?;
+        if at.is_root() {
+            return Err("the root of the sandbox cannot be replaced".to_owned());
+        }
+        Ok(Self { content, host: host.to_owned(), at, read_only })
+    }
+}
+
+/// Where the output of the command goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Log {
+    /// To our own.
+    Inherit,
+    /// To a file of the caller.
+    File(PathBuf),
+    /// To a temporary file.
+    Temporary,
+}
+
+/// Everything that was asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) action: PathBuf,
+    pub(crate) action_result: Option<PathBuf>,
+    pub(crate) connection: Option<Connection>,
+    pub(crate) function: DigestFunction,
+    pub(crate) local_cas: bool,
+    pub(crate) workspace: Option<PathBuf>,
+    pub(crate) staging: StagingMode,
+    pub(crate) stdout: Log,
+    pub(crate) stderr: Log,
+    /// Whether output is uploaded.
+    pub(crate) upload_logs: bool,
+    pub(crate) statistics: bool,
+    pub(crate) post_action: Option<String>,
+    /// Between SIGTERM and SIGKILL.
+    pub(crate) grace: Duration,
+    pub(crate) metadata_file: Option<PathBuf>,
+    pub(crate) nested_instance: Option<String>,
+    pub(crate) nested_update: bool,
+    pub(crate) bind_mounts: Vec<BindMount>,
+    pub(crate) keep_tmp: bool,
+    pub(crate) host_toolchain: bool,
+    pub(crate) log_directory: Option<PathBuf>,
+}
+
+impl Settings {
+    /// Checks what the options mean together.
+    pub(crate) fn new(cli: &Cli) -> Result<Self, String> {
+        let action = cli.action.clone().ok_or("`--action=FILE` is missing: it names the action")?;
+        let connection = cli.remote.remote.as_deref().map(|url| connection(cli, url));
+        let log = |file: &Option<PathBuf>| match file {
+            Some(file) => Log::File(file.clone()),
+            None if cli.no_logs_capture => Log::Inherit,
+            None => Log::Temporary,
+        };
+        let named =
+            |file: &Option<PathBuf>| file.clone().filter(|file| !file.as_os_str().is_empty());
+        Ok(Self {
+            action,
+            action_result: named(&cli.action_result),
+            connection,
+            function: cli.digest_function,
+            local_cas: !cli.disable_localcas,
+            workspace: named(&cli.workspace_path),
+            staging: cli.staging_mode,
+            stdout: log(&named(&cli.stdout_file)),
+            stderr: log(&named(&cli.stderr_file)),
+            upload_logs: !cli.no_logs_capture,
+            statistics: cli.collect_execution_stats,
+            post_action: cli.post_action_command.clone().filter(|text| !text.is_empty()),
+            grace: Duration::from_secs(cli.graceful_shutdown_seconds),
+            metadata_file: named(&cli.partial_execution_metadata_file),
+            nested_instance: cli.nested_instance.clone(),
+            nested_update: cli.nested_ac_enable_update,
+            bind_mounts: cli.bind_mount.iter().chain(&cli.ro_bind_mount).cloned().collect(),
+            keep_tmp: cli.enable_tmp_outputs,
+            host_toolchain: cli.host_toolchain,
+            log_directory: named(&cli.log_directory),
+        })
+    }
+}
+
+fn connection(cli: &Cli, url: &str) -> Connection {
+    let seconds = |seconds| (seconds > 0).then(|| Duration::from_secs(seconds));
+    Connection {
+        url: url.to_owned(),
+        instance: cli.remote.instance.clone(),
+        retry_limit: cli.remote.retry_limit,
+        retry_delay: Duration::from_millis(cli.remote.retry_delay),
+        request_timeout: seconds(cli.remote.request_timeout),
+        keepalive: seconds(cli.remote.keepalive_time),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[test]
+    fn mounts() {
+        let plain: BindMount = "/a/b:/c/d".parse().expect("a mount");
+        assert_eq!((plain.host.as_str(), plain.at.to_string().as_str()), ("/a/b", "c/d"));
+        assert!(!plain.read_only);
+        let content = BindMount::parse_read_only("sdk:/a:/c").expect("a mount");
+        assert_eq!(content.content.as_deref(), Some("sdk"));
+        assert!(content.read_only);
+        for bad in ["", "/a", "a:/b", "/a:/", "/a:/../b", "/a:.."] {
+            assert!(bad.parse::<BindMount>().is_err(), "{bad}");
+        }
+        assert!(BindMount::parse_read_only("a:/b:/c:/d").is_err());
+    }
+
+    #[test]
+    fn output_goes_where_it_was_asked_for() {
+        let logs = |line: &[&str]| {
+            let base = ["buildbox-run", "--action=a"];
+            let cli = Cli::try_parse_from(base.iter().chain(line)).expect("options");
+            let settings = Settings::new(&cli).expect("settings");
+            (settings.stdout, settings.upload_logs)
+        };
+        assert_eq!(logs(&[]), (Log::Temporary, true));
+        assert_eq!(logs(&["--no-logs-capture"]), (Log::Inherit, false));
+        assert_eq!(logs(&["--stdout-file=f"]), (Log::File("f".into()), true));
+        let both = logs(&["--stdout-file=f", "--no-logs-capture"]);
+        assert_eq!(both, (Log::File("f".into()), false));
+    }
+
+    #[test]
+    fn an_action_is_needed() {
+        let cli = Cli::try_parse_from(["buildbox-run"]).expect("options");
+        assert!(Settings::new(&cli).is_err_and(|why| why.contains("--action")));
+    }
+}

@@ -1,0 +1,129 @@
+//! Bringing the input tree to where the sandbox can have it as its root.
+
+use std::path::{Path, PathBuf};
+
+use forerunner_merkle::{Digest, Forest};
+use forerunner_reapi::Endpoint;
+use forerunner_store::{Hold, Store};
+
+use crate::failure::Failure;
+use crate::plan::Root;
+use crate::scratch::Scratch;
+use crate::settings::{Settings, StagingMode};
+
+mod copy;
+mod local_cas;
+mod properties;
+
+use local_cas::Lease;
+
+/// A staged tree. Dropped, it is gone.
+pub(crate) struct Staged {
+    /// What the sandbox takes as its root.
+    pub(crate) root: Root,
+    /// How it came there, for the log.
+    pub(crate) how: &'static str,
+    _lease: Option<Lease>,
+    _hold: Option<Hold>,
+}
+
+/// What staging works with.
+pub(crate) struct Stager<'a> {
+    pub(crate) endpoint: &'a Endpoint,
+    pub(crate) settings: &'a Settings,
+    pub(crate) forest: &'a mut Forest,
+    pub(crate) scratch: &'a Scratch,
+}
+
+impl Stager<'_> {
+    /// Stages the tree `root`, in the cheapest way that the endpoint allows.
+    ///
+    /// # Errors
+    /// If a part of the tree is missing, or it cannot be written.
+    pub(crate) async fn stage(&mut self, root: &Digest) -> Result<Staged, Failure> {
+        if let Some(store) = self.endpoint.store()
+            && self.settings.workspace.is_none()
+        {
+            return self.overlay(&store.clone(), root);
+        }
+        if self.settings.local_cas {
+            let made = self.forest.take_made();
+            if !made.is_empty() {
+                let blobs = made
+                    .into_iter()
+                    .map(|(digest, bytes)| (digest, forerunner_reapi::Content::Bytes(bytes)));
+                self.endpoint.upload(blobs.collect()).await?;
+            }
+            let mode = self.settings.staging;
+            if let Some((path, lease)) = self.lease(root, mode).await? {
+                return Ok(Staged {
+                    root: Root::Directory(path),
+                    how: "by the server",
+                    _lease: Some(lease),
+                    _hold: None,
+                });
+            }
+        }
+        self.copy(root).await
+    }
+
+    /// Stages by copies, which nothing can refuse.
+    ///
+    /// # Errors
+    /// If a part of the tree is missing, or it cannot be written.
+    pub(crate) async fn copy(&mut self, root: &Digest) -> Result<Staged, Failure> {
+        self.know(root).await?;
+        let hold = match self.endpoint.store() {
+            Some(store) => Some(store.hold()?),
+            None => None,
+        };
+        let path = self.scratch.path().join("copy");
+        copy::copy(self.endpoint, self.forest, root, &path).await?;
+        Ok(Staged {
+            root: Root::Directory(text(&path)?),
+            how: "by copies",
+            _lease: None,
+            _hold: hold,
+        })
+    }
+
+    async fn lease(
+        &self,
+        root: &Digest,
+        mode: StagingMode,
+    ) -> Result<Option<(String, Lease)>, Failure> {
+        let folder = self.settings.workspace.as_ref().map(|_| self.scratch.path().join("staged"));
+        let folder = folder.as_deref().map(text).transpose()?;
+        local_cas::stage(self.endpoint, root, mode, folder.unwrap_or_default()).await
+    }
+
+    /// Hard links to the store's blobs below, everything that is written above.
+    fn overlay(&mut self, store: &Store, root: &Digest) -> Result<Staged, Failure> {
+        let hold = store.hold()?;
+        let lower = store.tree(self.forest, root)?;
+        let upper = self.scratch.path().join("upper");
+        let work = self.scratch.path().join("work");
+        for path in [&upper, &work] {
+            std::fs::create_dir(path).map_err(Failure::file("make", path))?;
+        }
+        properties::apply_above(store, self.forest, root, &upper)?;
+        Ok(Staged {
+            root: Root::Overlay { lower: text(&lower)?, upper: text(&upper)?, work: text(&work)? },
+            how: "by an overlay on the store",
+            _lease: None,
+            _hold: Some(hold),
+        })
+    }
+
+    async fn know(&mut self, root: &Digest) -> Result<(), Failure> {
+        Ok(self.endpoint.load(self.forest, &[*root]).await?)
+    }
+}
+
+/// Paths of ours go into a plan as text.
+fn text(path: &Path) -> Result<String, Failure> {
+    path.to_str().map(str::to_owned).ok_or_else(|| {
+        let error = std::io::Error::other("the path is not UTF-8");
+        Failure::File { verb: "use", path: PathBuf::from(path), error }
+    })
+}
