@@ -7,3 +7,5 @@ mod gateway;
 mod house;
 mod store_faults;
 mod store_hammer;
+mod wire;
+mod wire_golden;
