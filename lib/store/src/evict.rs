@@ -10,7 +10,7 @@ use crate::census::{Kind, Unit};
 use crate::reach::Reached;
 use crate::trust::Stamp;
 use crate::usage::Usage;
-use crate::{Store, StoreError};
+use crate::{Store, StoreError, guard};
 
 /// What an eviction did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,10 +40,10 @@ impl Store {
             .truncate(false)
             .open(&path)
             .map_err(self.failed("write", &path))?;
-        match Flock::lock(file, how) {
+        match guard::lock(file, how) {
             Ok(lock) => Ok(Some(lock)),
-            Err((_, Errno::EWOULDBLOCK)) => Ok(None),
-            Err((_, errno)) => Err(StoreError::io(self.root(), "lock", &path, errno.into())),
+            Err(Errno::EWOULDBLOCK) => Ok(None),
+            Err(errno) => Err(StoreError::io(self.root(), "lock", &path, errno.into())),
         }
     }
 

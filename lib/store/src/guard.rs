@@ -9,21 +9,32 @@ use std::fs::{File, Metadata};
 use std::io;
 use std::path::Path;
 
+use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
 use crate::Store;
 use crate::remove::remove_tree;
 
+/// Locks a file; a signal that arrives meanwhile does not end the waiting.
+pub(crate) fn lock(mut file: File, how: FlockArg) -> Result<Flock<File>, Errno> {
+    loop {
+        match Flock::lock(file, how) {
+            Ok(lock) => return Ok(lock),
+            Err((same, Errno::EINTR)) => file = same,
+            Err((_, errno)) => return Err(errno),
+        }
+    }
+}
+
 impl Store {
     /// As long as this is held, nothing is taken away. `None` where nothing can be locked, as in
     /// a store that is read-only: then we take nothing away either.
     pub(crate) fn share(&self) -> Option<Flock<File>> {
-        Flock::lock(self.open_guard().ok()?, FlockArg::LockShared).ok()
+        lock(self.open_guard().ok()?, FlockArg::LockShared).ok()
     }
 
     fn exclude(&self) -> io::Result<Flock<File>> {
-        let lock = Flock::lock(self.open_guard()?, FlockArg::LockExclusive);
-        lock.map_err(|(_, errno)| errno.into())
+        Ok(lock(self.open_guard()?, FlockArg::LockExclusive)?)
     }
 
     /// Opened each time: threads that share an open file would share, and end, each other's locks.

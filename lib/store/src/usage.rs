@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 
 use nix::fcntl::{Flock, FlockArg};
 
+use crate::guard::lock;
 use crate::{Inner, Store};
 
 /// What a process may add before it says so; less in small stores.
@@ -74,7 +75,7 @@ impl Inner {
             .truncate(false)
             .open(self.layout.usage())
             .ok()?;
-        Flock::lock(file, FlockArg::LockExclusive).ok()
+        lock(file, FlockArg::LockExclusive).ok()
     }
 }
 

@@ -62,7 +62,7 @@ impl Spoken {
 
     fn add_maps(&mut self, scope: &str, message: &DescriptorProto) {
         let name = format!("{scope}.{}", message.name());
-        if message.options.as_ref().is_some_and(|options| options.map_entry()) {
+        if message.options.as_ref().is_some_and(prost_types::MessageOptions::map_entry) {
             let part = |number| {
                 let field = message.field.iter().find(|field| field.number() == number);
                 self.type_of(field.expect("a key and a value"))
