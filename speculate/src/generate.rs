@@ -10,7 +10,7 @@ use crate::loaded::{Loaded, LoadedAction};
 use crate::mode::Mode;
 use crate::origins::Origins;
 use crate::paths::{Names, Paths};
-use crate::place::{Kind, Place, common_suffix, rank};
+use crate::place::{Kind, Place, common_suffix, rank, stagers};
 use crate::recorded::{Known, Recorded};
 
 /// What `generate` is told of one element.
@@ -139,21 +139,31 @@ impl<'a> Walk<'a> {
             }
         };
         for kind in [Kind::Source, Kind::Action, Kind::Artifact] {
-            let best = ranked.iter().map(|index| candidates[*index]).find(|p| p.kind == kind);
-            let Some(best) = best else { continue };
-            for place in &candidates {
-                let same =
-                    place.kind == kind && place.element == best.element && place.path == best.path;
-                if same {
-                    keep(place);
-                }
+            let mut of_kind =
+                ranked.iter().map(|(i, fit)| (candidates[*i], fit)).filter(|(p, _)| p.kind == kind);
+            let Some((best, fit)) = of_kind.next() else { continue };
+            keep(best);
+            // Ambiguous ones are kept as ambiguous as they are.
+            of_kind.take_while(|(_, other)| *other == fit).for_each(|(place, _)| keep(place));
+            if kind == Kind::Action {
+                let same = |place: &&&'a Place| {
+                    place.kind == kind && place.element == best.element && place.path == best.path
+                };
+                candidates.iter().filter(same).for_each(|place| keep(place));
             }
         }
         // Two that might be meant under another name are kept, so that whoever reads the table
-        // finds them as ambiguous as they are.
-        for kind in [Kind::Source, Kind::Action, Kind::Artifact] {
-            let strangers =
-                candidates.iter().filter(|p| p.kind == kind && common_suffix(&p.path, &names) == 0);
+        // finds them as ambiguous as they are: of all, and of each element that stages the path.
+        let stagers = stagers(&candidates, &names);
+        let of = stagers.into_iter().map(Some).chain([None]);
+        for (kind, element) in
+            of.flat_map(|e| [Kind::Source, Kind::Action, Kind::Artifact].map(|kind| (kind, e)))
+        {
+            let strangers = candidates.iter().filter(|place| {
+                place.kind == kind
+                    && element.is_none_or(|element| place.element == element)
+                    && common_suffix(&place.path, &names) == 0
+            });
             let two: Vec<&&Place> = strangers.take(2).collect();
             if let [_, _] = two[..] {
                 two.into_iter().for_each(|place| keep(place));
@@ -207,7 +217,7 @@ impl<'a> Walk<'a> {
                 names.push(name);
                 let own = self.subject.element as u32;
                 let ranked = rank(&candidates, &names, own, file.digest.size() == 0);
-                if let Some(best) = ranked.first() {
+                if let Some((best, _)) = ranked.first() {
                     overlays.push((candidates[*best], file.digest));
                 }
             }
@@ -243,7 +253,7 @@ pub fn expand(
                 }
                 let places: Vec<&Place> = places.iter().collect();
                 let names: Vec<&str> = path.names().iter().map(|name| &**name).collect();
-                for index in rank(&places, &names, 0, file.digest.size() == 0) {
+                for (index, _) in rank(&places, &names, 0, file.digest.size() == 0) {
                     overlays.push(recorded.overlay(places[index], &file.digest));
                 }
             })?;

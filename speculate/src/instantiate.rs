@@ -200,10 +200,29 @@ impl Job<'_, '_> {
         let ranked = rank(&candidates, &names, 0, digest.size() == 0);
         let mut wait = None;
         let mut reason = None;
-        for index in ranked {
-            let place = candidates[index];
+        let mut rest = ranked.as_slice();
+        while let Some(((index, fit), after)) = rest.split_first() {
+            let place = candidates[*index];
+            // Sources that fit equally well are meant as long as they agree.
+            let ties = match place.kind {
+                Kind::Source => after.iter().take_while(|(_, other)| other == fit).count(),
+                _ => 0,
+            };
+            let (ties, after) = after.split_at(ties);
+            rest = after;
             match self.find(place, digest) {
                 Found::Content(content) => {
+                    let agree =
+                        ties.iter().all(|(index, _)| match self.find(candidates[*index], digest) {
+                            Found::Content(other) => other == content,
+                            _ => true,
+                        });
+                    if !agree {
+                        let path = place.path.to_string();
+                        let element = self.element_name(place).to_owned();
+                        reason.get_or_insert(Reason::Ambiguous { element, path });
+                        continue;
+                    }
                     lasting &= place.kind != Kind::Action && wait.is_none();
                     return Ok(Part { digest: content, lasting });
                 }
@@ -227,9 +246,12 @@ impl Job<'_, '_> {
 
     fn find(&self, place: &Place, target: Digest) -> Found {
         let element = self.own.elements.get(place.element as usize).copied().flatten();
+        self.today.find(self.forest, place, element, self.element_name(place), target)
+    }
+
+    fn element_name(&self, place: &Place) -> &str {
         let known = self.own.recorded.elements.get(place.element as usize);
-        let name = known.map_or("", |known| known.name.as_str());
-        self.today.find(self.forest, place, element, name, target)
+        known.map_or("", |known| known.name.as_str())
     }
 
     /// The properties of the platform whose value changes: name, old and new value.
@@ -248,8 +270,7 @@ impl Job<'_, '_> {
             };
             let element = self.own.elements.get(place.element as usize).copied().flatten();
             let Some(element) = element else {
-                let known = self.own.recorded.elements.get(place.element as usize);
-                let element = known.map(|known| known.name.clone()).unwrap_or_default();
+                let element = self.element_name(place).to_owned();
                 return Err(Stop::Skip(Reason::ElementGone { element }));
             };
             let after = match self.whole(&place.path, element)? {

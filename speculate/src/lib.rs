@@ -21,6 +21,8 @@ pub mod place;
 pub mod plan;
 pub mod prime;
 pub mod project;
+#[cfg(test)]
+mod random_projects;
 pub mod reason;
 pub mod recorded;
 #[cfg(test)]

@@ -50,13 +50,15 @@ pub struct Place {
 /// decides. An element that installs a file at exactly the input's path has staged it, so its
 /// places go first, also one that was renamed on installation. Any other place whose last name is
 /// not that of the input is the last resort of all. Then comes the kind, then the longest common
-/// suffix of the paths, then the element itself.
+/// suffix of the paths, then a place whose whole path is that suffix, then the element itself.
+/// Sources that fit equally well are ambiguous as soon as they differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Fit {
     plausible: bool,
     kind: Reverse<Kind>,
     stager: bool,
     suffix: usize,
+    whole: bool,
     own: bool,
 }
 
@@ -73,21 +75,42 @@ pub fn same_path(path: &str, names: &[&str]) -> bool {
     names.iter().all(|name| there.next() == Some(name)) && there.next().is_none()
 }
 
+impl Fit {
+    /// The fit of a place that has no competitor.
+    fn alone(place: &Place, names: &[&str], own: u32) -> Self {
+        let suffix = common_suffix(&place.path, names);
+        Self {
+            plausible: suffix > 0,
+            kind: Reverse(place.kind),
+            stager: false,
+            suffix,
+            whole: false,
+            own: place.element == own,
+        }
+    }
+}
+
+/// The elements that install a file at exactly the path of `names`.
+#[must_use]
+pub fn stagers(places: &[&Place], names: &[&str]) -> Vec<u32> {
+    places
+        .iter()
+        .filter(|place| place.kind == Kind::Artifact && same_path(&place.path, names))
+        .map(|place| place.element)
+        .collect()
+}
+
 /// Sorts the indices of `places` by how well they fit, best first; those that are no good are
 /// left out: an empty file under another name says nothing, and neither do several candidates
 /// of one kind of which none has the right name.
 #[must_use]
-pub fn rank(places: &[&Place], names: &[&str], own: u32, empty: bool) -> Vec<usize> {
+pub fn rank(places: &[&Place], names: &[&str], own: u32, empty: bool) -> Vec<(usize, Fit)> {
     if let [only] = places {
         // The common case, without a list to sort.
-        let named = common_suffix(&only.path, names) > 0;
-        return if named || !empty { vec![0] } else { Vec::new() };
+        let fit = Fit::alone(only, names, own);
+        return if fit.plausible || !empty { vec![(0, fit)] } else { Vec::new() };
     }
-    let stagers: Vec<u32> = places
-        .iter()
-        .filter(|place| place.kind == Kind::Artifact && same_path(&place.path, names))
-        .map(|place| place.element)
-        .collect();
+    let stagers = stagers(places, names);
     let suffixes: Vec<usize> =
         places.iter().map(|place| common_suffix(&place.path, names)).collect();
     // Under another name only one place can be meant, and no empty file.
@@ -107,7 +130,8 @@ pub fn rank(places: &[&Place], names: &[&str], own: u32, empty: bool) -> Vec<usi
         if plausible || only_one(place, &|_| true) {
             let own = place.element == own;
             let kind = Reverse(place.kind);
-            rated.push((Fit { plausible, kind, stager, suffix, own }, index));
+            let whole = suffix > 0 && place.path.split('/').count() == suffix;
+            rated.push((Fit { plausible, kind, stager, suffix, whole, own }, index));
         }
     }
     // Of equal ones the last action is meant (an archive, then its index), else the first path.
@@ -117,7 +141,7 @@ pub fn rank(places: &[&Place], names: &[&str], own: u32, empty: bool) -> Vec<usi
             _ => places[*a].cmp(places[*b]),
         })
     });
-    rated.into_iter().map(|(_, index)| index).collect()
+    rated.into_iter().map(|(fit, index)| (index, fit)).collect()
 }
 
 #[cfg(test)]
@@ -131,7 +155,7 @@ mod tests {
     fn best(places: &[Place], path: &str) -> Option<usize> {
         let names: Vec<&str> = path.split('/').collect();
         let places: Vec<&Place> = places.iter().collect();
-        rank(&places, &names, 0, false).first().copied()
+        rank(&places, &names, 0, false).first().map(|(index, _)| *index)
     }
 
     #[test]
@@ -153,7 +177,10 @@ mod tests {
             place(Kind::Source, 1, "src/a.h"),
         ];
         let names = ["usr", "include", "a.h"];
-        assert_eq!(rank(&places.iter().collect::<Vec<_>>(), &names, 0, false), [2, 1, 0]);
+        let places: Vec<&Place> = places.iter().collect();
+        let order: Vec<usize> =
+            rank(&places, &names, 0, false).into_iter().map(|(index, _)| index).collect();
+        assert_eq!(order, [2, 1, 0]);
     }
 
     #[test]
@@ -161,6 +188,13 @@ mod tests {
         let places = [place(Kind::Source, 0, "a/empty.h"), place(Kind::Source, 0, "b/empty.h")];
         assert_eq!(best(&places, "work/a/empty.h"), Some(0));
         assert_eq!(best(&places, "work/b/empty.h"), Some(1));
+    }
+
+    #[test]
+    fn a_whole_path_is_better_than_a_part() {
+        let places = [place(Kind::Source, 0, "src/unit.c"), place(Kind::Source, 0, "unit.c")];
+        assert_eq!(best(&places, "build/unit.c"), Some(1));
+        assert_eq!(best(&places, "build/src/unit.c"), Some(0));
     }
 
     #[test]

@@ -14,6 +14,13 @@ pub enum Reason {
         /// Which.
         path: String,
     },
+    /// Several sources fit equally well, and they are no longer equal.
+    Ambiguous {
+        /// Whose.
+        element: String,
+        /// The first of them.
+        path: String,
+    },
     /// The artifact no longer has the file.
     ArtifactGone {
         /// Whose.
@@ -78,6 +85,7 @@ impl Reason {
     pub fn name(&self) -> &'static str {
         match self {
             Self::SourceGone { .. } => "source-gone",
+            Self::Ambiguous { .. } => "ambiguous",
             Self::ArtifactGone { .. } => "artifact-gone",
             Self::ArtifactUnknown { .. } => "artifact-unknown",
             Self::ElementGone { .. } => "element-gone",
@@ -102,6 +110,9 @@ impl fmt::Display for Reason {
         match self {
             Self::SourceGone { element, path } => {
                 write!(f, ": `{element}` has no source `{path}` any more")
+            }
+            Self::Ambiguous { element, path } => {
+                write!(f, ": `{path}` of `{element}` and another source were equal and are not now")
             }
             Self::ArtifactGone { element, path } => {
                 write!(f, ": `{element}` does not install `{path}` any more")

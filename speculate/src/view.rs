@@ -92,7 +92,7 @@ pub fn view(recorded: &Recorded, loaded: &Loaded) -> Vec<ActionView> {
                     view.without_origin += 1;
                     return;
                 }
-                let origins = ranked.iter().map(|index| origin(places[*index])).collect();
+                let origins = ranked.iter().map(|(index, _)| origin(places[*index])).collect();
                 let path = path.to_string();
                 view.inputs.push(InputView { path, digest: file.digest, origins });
             });
