@@ -52,6 +52,14 @@ pub fn now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as i64)
 }
 
+/// The clock that file systems take time stamps from, nanoseconds since 1970. It moves in ticks of
+/// a few milliseconds: what is changed after this call bears this time or a later one.
+#[must_use]
+pub fn file_clock() -> i64 {
+    nix::time::clock_gettime(nix::time::ClockId::CLOCK_REALTIME_COARSE)
+        .map_or_else(|_| now(), |time| time.tv_sec() * 1_000_000_000 + time.tv_nsec())
+}
+
 /// The bytes that a stamp is stored as.
 pub(crate) const STAMP_BYTES: usize = 40;
 

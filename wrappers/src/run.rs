@@ -1,0 +1,74 @@
+//! Starting the real tools.
+
+use std::io;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+/// A command that was run to its end.
+#[derive(Clone, Debug)]
+pub struct Captured {
+    /// As a shell would report it: 128 and the number for a signal.
+    pub code: i32,
+    /// What it wrote.
+    pub stdout: Vec<u8>,
+    /// What it wrote.
+    pub stderr: Vec<u8>,
+    /// From start to end.
+    pub took: Duration,
+}
+
+/// The exit code of a status, as a shell reports it.
+#[must_use]
+pub fn code(status: ExitStatus) -> i32 {
+    status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
+}
+
+/// The exit code for a program that cannot be started.
+#[must_use]
+pub fn start_error_code(error: &io::Error) -> i32 {
+    if error.kind() == io::ErrorKind::NotFound { 127 } else { 126 }
+}
+
+/// Runs a command and keeps what it writes. Its standard input is ours.
+///
+/// # Errors
+/// If it cannot be started.
+pub fn capture(
+    program: &str,
+    arguments: &[String],
+    environment: &[(&str, &str)],
+) -> io::Result<Captured> {
+    let begun = Instant::now();
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::inherit());
+    for (name, value) in environment {
+        command.env(name, value);
+    }
+    let output = command.output()?;
+    Ok(Captured {
+        code: code(output.status),
+        stdout: output.stdout,
+        stderr: output.stderr,
+        took: begun.elapsed(),
+    })
+}
+
+/// Runs a command that is only asked something: no input, messages in English.
+///
+/// # Errors
+/// If it cannot be started.
+pub fn ask(program: &str, arguments: &[String]) -> io::Result<Captured> {
+    let begun = Instant::now();
+    let output = Command::new(program)
+        .args(arguments)
+        .env("LC_ALL", "C")
+        .stdin(Stdio::null())
+        .output()?;
+    Ok(Captured {
+        code: code(output.status),
+        stdout: output.stdout,
+        stderr: output.stderr,
+        took: begun.elapsed(),
+    })
+}
