@@ -1,6 +1,8 @@
 //! The host's own compilers and libraries, for actions that bring none.
 
-use forerunner_merkle::{Forest, Name, TreePath};
+use std::path::Path;
+
+use forerunner_merkle::{Digest, Forest, Node, TreePath};
 
 use crate::plan::Mount;
 
@@ -20,38 +22,70 @@ const PLACES: [&str; 11] = [
 ];
 
 /// Read-only mounts of what is on the host and not in the tree `root`: the tree always wins.
-pub(crate) fn mounts(forest: &Forest, root: &forerunner_merkle::Digest) -> Vec<Mount> {
+///
+/// A compile that recc describes has the system headers it read in its tree, but not the compiler.
+/// So a place that the tree has in part is mounted nevertheless if the host has exactly the same
+/// there, file by file.
+pub(crate) fn mounts(forest: &Forest, root: &Digest) -> Vec<Mount> {
     let mut mounts = Vec::new();
     for place in PLACES {
         let Ok(at) = TreePath::root().join(place) else { continue };
         let Ok(metadata) = std::fs::metadata(place) else { continue };
-        if has(forest, root, &at) {
-            continue;
+        let free = match node(forest, root, &at) {
+            Found::Nothing => true,
+            Found::Directory(part) => same(forest, &part, Path::new(place)),
+            Found::Other => false,
+        };
+        if free {
+            mounts.push(Mount {
+                host: place.to_owned(),
+                at,
+                directory: metadata.is_dir(),
+                read_only: true,
+            });
         }
-        mounts.push(Mount {
-            host: place.to_owned(),
-            at,
-            directory: metadata.is_dir(),
-            read_only: true,
-        });
     }
     mounts
 }
 
-/// Whether the tree has something at `path`, or something other than a directory above it.
-fn has(forest: &Forest, root: &forerunner_merkle::Digest, path: &TreePath) -> bool {
+/// What a tree has at a path.
+#[derive(Debug, PartialEq)]
+enum Found {
+    Nothing,
+    Directory(Digest),
+    /// A file or symlink there or above, or a directory that is not known.
+    Other,
+}
+
+fn node(forest: &Forest, root: &Digest, path: &TreePath) -> Found {
     let mut at = *root;
-    let names: &[Name] = path.names();
-    for (index, name) in names.iter().enumerate() {
-        let Some(directory) = forest.get(&at) else { return false };
-        let last = index + 1 == names.len();
-        match directory.child(name) {
-            Some(_) if last => return true,
-            Some(child) => at = child,
-            None => return directory.get(name).is_some(),
+    for name in path.names() {
+        let Some(directory) = forest.get(&at) else { return Found::Other };
+        match directory.get(name) {
+            None => return Found::Nothing,
+            Some(Node::Directory(child)) => at = child,
+            Some(_) => return Found::Other,
         }
     }
-    true
+    Found::Directory(at)
+}
+
+/// Whether everything below `part` is also below `host`, with the same content.
+fn same(forest: &Forest, part: &Digest, host: &Path) -> bool {
+    let Some(directory) = forest.get(part) else { return false };
+    directory.files().iter().all(|(name, file)| {
+        let path = host.join(name.as_str());
+        // A size that differs spares the reading.
+        let size = std::fs::metadata(&path).is_ok_and(|m| m.len() == file.digest.size());
+        size && std::fs::read(&path)
+            .is_ok_and(|content| forest.function().digest(&content) == file.digest)
+    }) && directory.symlinks().iter().all(|(name, symlink)| {
+        std::fs::read_link(host.join(name.as_str()))
+            .is_ok_and(|target| target == Path::new(&symlink.target))
+    }) && directory.directories().iter().all(|(name, child)| {
+        let path = host.join(name.as_str());
+        path.is_dir() && same(forest, child, &path)
+    })
 }
 
 #[cfg(test)]
@@ -67,12 +101,36 @@ mod tests {
         builder.directory(&path("usr/include")).expect("a directory");
         builder.symlink(&path("lib"), "usr/lib").expect("a symlink");
         let root = builder.build(&mut forest);
-        assert!(has(&forest, &root, &path("usr")));
-        assert!(has(&forest, &root, &path("lib")));
-        assert!(!has(&forest, &root, &path("bin")));
-        assert!(!has(&forest, &root, &path("etc/ld.so.cache")));
-        assert!(has(&forest, &root, &path("lib/x")));
+        assert!(matches!(node(&forest, &root, &path("usr")), Found::Directory(_)));
+        assert_eq!(node(&forest, &root, &path("lib")), Found::Other);
+        assert_eq!(node(&forest, &root, &path("lib/x")), Found::Other);
+        assert_eq!(node(&forest, &root, &path("bin")), Found::Nothing);
+        assert_eq!(node(&forest, &root, &path("etc/ld.so.cache")), Found::Nothing);
         let mounts = mounts(&forest, &root);
-        assert!(mounts.iter().all(|mount| mount.read_only && mount.at != path("usr")));
+        assert!(mounts.iter().all(|mount| mount.read_only && mount.at != path("lib")));
+    }
+
+    #[test]
+    fn a_part_that_the_host_has_too_is_no_obstacle() {
+        let host = tempfile::tempdir().expect("a directory");
+        std::fs::create_dir(host.path().join("include")).expect("a directory");
+        std::fs::write(host.path().join("include/a.h"), "one").expect("a file");
+        std::fs::write(host.path().join("more"), "more").expect("a file");
+        std::os::unix::fs::symlink("a.h", host.path().join("include/b.h")).expect("a symlink");
+        let part = |content: &str, target: &str| {
+            let mut forest = Forest::new(DigestFunction::Sha256);
+            let mut builder = TreeBuilder::new();
+            let path = |text| TreePath::parse(text).expect("a path");
+            let digest = DigestFunction::Sha256.digest(content.as_bytes());
+            let file = forerunner_merkle::File::new(digest, false);
+            builder.file(&path("include/a.h"), file).expect("free");
+            builder.symlink(&path("include/b.h"), target).expect("free");
+            let root = builder.build(&mut forest);
+            same(&forest, &root, host.path())
+        };
+        assert!(part("one", "a.h"));
+        assert!(!part("two", "a.h"));
+        assert!(!part("longer", "a.h"));
+        assert!(!part("one", "c.h"));
     }
 }
