@@ -33,7 +33,10 @@ pub(crate) fn blueprint(
 ) -> Result<Blueprint, Failure> {
     let mut mounts = Vec::new();
     if settings.host_toolchain {
-        mounts.extend(toolchain::mounts(forest, tree));
+        let lower = match root {
+            Root::Directory(path) | Root::Overlay { lower: path, .. } => path,
+        };
+        mounts.extend(toolchain::mounts(forest, *tree, lower));
     }
     for mount in &settings.bind_mounts {
         if mount.content.as_ref().is_some_and(|content| !job.platform.inject.contains(content)) {
@@ -47,6 +50,7 @@ pub(crate) fn blueprint(
             at: mount.at.clone(),
             directory: metadata.is_dir(),
             read_only: mount.read_only,
+            over: None,
         });
     }
     if let Some(at) = &job.platform.socket {
@@ -55,6 +59,7 @@ pub(crate) fn blueprint(
             at: at.clone(),
             directory: false,
             read_only: false,
+            over: None,
         });
     }
     let pivot_at = scratch.path().join("pivot");

@@ -51,6 +51,8 @@ pub(crate) struct Mount {
     pub(crate) directory: bool,
     /// Whether nothing can be written through it.
     pub(crate) read_only: bool,
+    /// A directory of the host that is laid over `host`; then nothing can be written either.
+    pub(crate) over: Option<String>,
 }
 
 /// What a sandbox is to be.
@@ -138,7 +140,16 @@ pub(crate) fn plan(blueprint: &Blueprint) -> Result<Plan, NulError> {
     let mut mounts = Vec::new();
     for mount in &blueprint.mounts {
         let restrictions = Restrictions { read_only: mount.read_only, ..plain };
-        let source = Source::Bind(CString::new(mount.host.as_str())?);
+        let source = match &mount.over {
+            None => Source::Bind(CString::new(mount.host.as_str())?),
+            Some(over) => Source::New {
+                kind: c"overlay",
+                parameters: vec![
+                    (c"lowerdir".to_owned(), Some(layers(&[over, &mount.host])?)),
+                    (c"userxattr".to_owned(), None),
+                ],
+            },
+        };
         mounts.push((list.open(source, restrictions, WhenRefused::Fail), mount));
     }
 
@@ -209,8 +220,7 @@ fn open_root(list: &mut List, root: &Root) -> Result<Slot, NulError> {
         Root::Overlay { lower, upper, work } => Source::New {
             kind: c"overlay",
             parameters: vec![
-                // A colon separates layers.
-                (c"lowerdir".to_owned(), Some(CString::new(escape(lower).replace(':', "\\:"))?)),
+                (c"lowerdir".to_owned(), Some(layers(&[lower])?)),
                 (c"upperdir".to_owned(), Some(CString::new(escape(upper))?)),
                 (c"workdir".to_owned(), Some(CString::new(escape(work))?)),
                 (c"userxattr".to_owned(), None),
@@ -220,6 +230,12 @@ fn open_root(list: &mut List, root: &Root) -> Result<Slot, NulError> {
         },
     };
     Ok(list.open(source, restrictions, WhenRefused::Fail))
+}
+
+/// The lower layers of an overlay, the top one first. A colon separates them.
+fn layers(paths: &[&str]) -> Result<CString, NulError> {
+    let paths: Vec<String> = paths.iter().map(|path| escape(path).replace(':', "\\:")).collect();
+    CString::new(paths.join(":"))
 }
 
 fn escape(path: &str) -> String {

@@ -147,6 +147,7 @@ fn mounts_of_the_caller_come_last_and_in_order() {
         at: path(at),
         directory,
         read_only: true,
+        over: None,
     };
     wanted.mounts = vec![mount("dev", true), mount("a/b", false)];
     let steps = steps(&wanted);
@@ -203,6 +204,7 @@ mod any {
                 at: path(at),
                 directory: flags[0],
                 read_only: flags[1],
+                over: None,
             }).collect();
             wanted.keep_tmp = flags[2];
             let plan = plan(&wanted).expect("a plan");
