@@ -120,6 +120,9 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Look after the embedded store.
+    #[command(subcommand)]
+    Store(commands::store::Chore),
     /// Build, change, prime and rebuild a small project, to see what it is good for.
     Demo {
         /// The result as data.
@@ -178,6 +181,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
             commands::record::run(endpoint, &element, sources.as_deref(), &command).await
         }
         Command::Verify { graph, json } => commands::verify::run(endpoint, &graph, json).await,
+        Command::Store(chore) => commands::store::run(endpoint, chore),
         Command::Demo { json, keep } => commands::demo::run(json, keep).await,
     }
 }

@@ -9,4 +9,5 @@ pub(crate) mod prime;
 pub(crate) mod progress;
 pub(crate) mod record;
 pub(crate) mod show;
+pub(crate) mod store;
 pub(crate) mod verify;
