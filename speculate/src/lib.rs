@@ -10,6 +10,8 @@ pub mod generate;
 pub mod graph;
 pub mod history;
 pub mod instantiate;
+#[cfg(test)]
+mod lessons;
 pub mod limit;
 pub mod load;
 pub mod loaded;

@@ -75,7 +75,12 @@ pub fn touched(
             (Some(now), Some(known)) => known.artifact == Some(now),
             // Nobody took anything from it.
             (Some(_), None) => true,
-            (None, _) => same_sources && graph.below(index).iter().all(|below| settled[*below]),
+            // To be built, of what it was built of before. Of nothing at all says nothing.
+            (None, _) => {
+                let below = graph.below(index);
+                let of_something = today.sources(index).is_some() || !below.is_empty();
+                of_something && same_sources && below.iter().all(|below| settled[*below])
+            }
         };
     }
     let clean = |recorded: &Recorded| {
