@@ -32,7 +32,11 @@ enum Chore {
     /// Leave the statically linked release programs in target/dist/bin.
     Dist,
     /// Fetch the tools of others that tests compare with, into target/peers.
-    Peers,
+    Peers {
+        /// Also what only the long forms of tests need.
+        #[arg(long)]
+        long: bool,
+    },
     /// Write proto/src/gen from proto/defs.
     Proto {
         /// Only say whether what is committed is what would be written.
@@ -47,7 +51,7 @@ fn main() -> Result<()> {
         Chore::Test(options) => test::run_all(&options),
         Chore::Bench(options) => bench::run_all(&options),
         Chore::Dist => dist::dist(),
-        Chore::Peers => peers::fetch(),
+        Chore::Peers { long } => peers::fetch(long),
         Chore::Proto { check } => proto::generate(check),
     }
 }

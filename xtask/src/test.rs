@@ -20,7 +20,7 @@ pub(crate) struct Options {
 pub(crate) fn run_all(options: &Options) -> Result<()> {
     proto::generate(true)?;
     let required = std::env::var_os("FORERUNNER_REQUIRE_PEERS").is_some_and(|value| value == "1");
-    if let Err(error) = peers::fetch() {
+    if let Err(error) = peers::fetch(options.long) {
         if required {
             return Err(error);
         }
