@@ -38,6 +38,15 @@ pub(crate) struct EndpointArgs {
     /// The execution service, if it is another server.
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) exec_remote: Option<String>,
+    /// Serve BuildStream's cache directory with a buildbox-casd of our own, while `bst` does not run.
+    #[arg(long, global = true, value_name = "DIR", conflicts_with = "remote")]
+    pub(crate) casd_cache: Option<PathBuf>,
+    /// The buildbox-casd for --casd-cache.
+    #[arg(long, global = true, value_name = "PROGRAM", default_value = "buildbox-casd")]
+    pub(crate) casd: PathBuf,
+    /// An argument that this casd passes to buildbox-run; may be repeated.
+    #[arg(long = "casd-runner-arg", global = true, value_name = "ARGUMENT")]
+    pub(crate) casd_runner_args: Vec<String>,
     /// The server's instance name.
     #[arg(long, global = true, default_value = "", hide_default_value = true)]
     pub(crate) instance: String,
@@ -112,6 +121,9 @@ enum Command {
         #[arg(last = true, required = true)]
         command: Vec<std::ffi::OsString>,
     },
+    /// Make the element graph of a project.
+    #[command(subcommand)]
+    Import(commands::import::From),
     /// Run recorded actions again without the cache, and name those whose outputs differ.
     Verify {
         #[command(flatten)]
@@ -181,6 +193,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
             commands::record::run(endpoint, &element, sources.as_deref(), &command).await
         }
         Command::Verify { graph, json } => commands::verify::run(endpoint, &graph, json).await,
+        Command::Import(from) => commands::import::run(endpoint, &from).await,
         Command::Store(chore) => commands::store::run(endpoint, chore),
         Command::Demo { json, keep } => commands::demo::run(json, keep).await,
     }

@@ -1,6 +1,7 @@
 //! What commands share: the endpoint and the project that the command line names.
 
 use std::io::{Read, Write};
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -9,6 +10,7 @@ use forerunner_reapi::{Config, Connection, Endpoint, Remote, Tool};
 use speculate::{Element, Error, Graph, Project, Tree};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::casd::Casd;
 use crate::cli::{EndpointArgs, GraphArgs};
 
 /// A command line or environment that makes no sense.
@@ -52,9 +54,37 @@ pub(crate) fn config(args: &EndpointArgs) -> Result<Config> {
     Ok(config)
 }
 
+/// An open endpoint, and what keeps it alive.
+pub(crate) struct Opened {
+    /// How it was opened.
+    pub(crate) config: Config,
+    endpoint: Endpoint,
+    _casd: Option<Casd>,
+}
+
+impl Deref for Opened {
+    type Target = Endpoint;
+
+    fn deref(&self) -> &Endpoint {
+        &self.endpoint
+    }
+}
+
 /// Opens the endpoint.
-pub(crate) fn endpoint(args: &EndpointArgs) -> Result<Endpoint> {
-    Ok(Endpoint::open(&config(args)?)?)
+pub(crate) fn endpoint(args: &EndpointArgs) -> Result<Opened> {
+    let mut args = args.clone();
+    let mut config = config(&args)?;
+    let mut casd = None;
+    if let Some(cache) = &args.casd_cache {
+        let local = &config.local;
+        let (runner, arguments) = (&local.runner, &args.casd_runner_args);
+        let started = Casd::start(&args.casd, cache, runner, arguments, local.jobs)?;
+        args.remote = Some(started.url());
+        config = self::config(&args)?;
+        casd = Some(started);
+    }
+    let endpoint = Endpoint::open(&config)?;
+    Ok(Opened { config, endpoint, _casd: casd })
 }
 
 /// The graph that the command line names, and the folder that relative paths in it refer to.
@@ -83,7 +113,7 @@ pub(crate) fn graph(args: &GraphArgs) -> Result<(Graph, PathBuf)> {
 pub(crate) async fn project(
     endpoint: &EndpointArgs,
     args: &GraphArgs,
-) -> Result<(Endpoint, Project)> {
+) -> Result<(Opened, Project)> {
     let (graph, base) = graph(args)?;
     let endpoint = self::endpoint(endpoint)?;
     let project = Project::open(&endpoint, graph, &base).await?;

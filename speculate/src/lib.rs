@@ -5,6 +5,7 @@
 //! wrong guess wastes an execution; it never changes what a build makes, because the build still
 //! asks the action cache for exactly the action that it would run.
 
+pub mod buildstream;
 pub mod error;
 pub mod generate;
 pub mod graph;

@@ -1,5 +1,6 @@
 //! `speculate`: see `speculate --help`.
 
+mod casd;
 mod cli;
 mod commands;
 mod context;

@@ -35,6 +35,9 @@ pub(crate) async fn run(json: bool, keep: bool) -> Result<ExitCode> {
         remote: None,
         ac_remote: None,
         exec_remote: None,
+        casd_cache: None,
+        casd: PathBuf::new(),
+        casd_runner_args: Vec::new(),
         instance: String::new(),
         digest_function: DigestFunction::default(),
     };

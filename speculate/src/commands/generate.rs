@@ -39,7 +39,7 @@ pub(crate) async fn run(
 }
 
 /// Writes a file so that a reader sees all of it or none.
-fn write(path: &Path, text: &str) -> Result<()> {
+pub(crate) fn write(path: &Path, text: &str) -> Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let mut file = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))
         .with_context(|| format!("`{}`", path.display()))?;

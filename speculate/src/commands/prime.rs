@@ -7,7 +7,6 @@ use anyhow::{Context, Result};
 use clap::Args;
 use forerunner_merkle::Digest;
 use forerunner_proto::reapi;
-use forerunner_reapi::Endpoint;
 use prost::Message;
 use speculate::limit::Limit;
 use speculate::plan::touched;
@@ -18,7 +17,7 @@ use tokio::sync::mpsc;
 use crate::cli::{EndpointArgs, GraphArgs};
 use crate::commands::follow;
 use crate::commands::progress::Progress;
-use crate::context::{Usage, config, project, stopped};
+use crate::context::{Usage, endpoint, project, stopped};
 
 /// The options of `speculate prime`.
 #[derive(Args, Clone, Debug)]
@@ -59,10 +58,9 @@ fn share(text: &str) -> Result<f64, String> {
 
 /// Primes what the command line names.
 pub(crate) async fn run(args: &EndpointArgs, options: &Options) -> Result<ExitCode> {
-    let config = config(args)?;
     let (endpoint, mut project, recorded) = match &options.action {
         Some(file) => {
-            let endpoint = Endpoint::open(&config)?;
+            let endpoint = endpoint(args)?;
             let root = input_root(file)?;
             let name = options.graph.element.clone().unwrap_or_default();
             let sources = Some(Tree::Digest(root));
@@ -85,7 +83,8 @@ pub(crate) async fn run(args: &EndpointArgs, options: &Options) -> Result<ExitCo
     project.load_for(&endpoint, &touched, &recorded).await?;
     let (graph, loaded) = (&project.graph, &project.loaded);
     let mut plan = Plan::new(graph, today, &recorded, &touched, loaded, options.mode);
-    let limit = Limit::new(options.capacity.unwrap_or(config.local.jobs), options.max_share);
+    let limit =
+        Limit::new(options.capacity.unwrap_or(endpoint.config.local.jobs), options.max_share);
     let news: Option<mpsc::Receiver<News>> = options.follow.then(|| follow::stdin(graph));
     let mut progress = Progress::new(plan.tasks().len(), options.quiet, options.trace.is_some());
     let mut signal = 0;

