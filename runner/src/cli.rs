@@ -13,7 +13,8 @@ use crate::settings::{BindMount, StagingMode};
 /// Without `--remote` it works on the embedded store: `$FORERUNNER_STORE`, else
 /// `$XDG_CACHE_HOME/forerunner`, else `~/.cache/forerunner`.
 #[derive(Debug, Parser)]
-#[command(name = "buildbox-run", version, max_term_width = 100)]
+// Callers add options of their own behind ours: the last one counts.
+#[command(name = "buildbox-run", version, max_term_width = 100, args_override_self = true)]
 pub(crate) struct Cli {
     /// Print what this runner can do, one thing a line, and exit.
     #[arg(long)]
@@ -251,6 +252,14 @@ mod tests {
         let cli = Cli::try_parse_from(line.split_whitespace()).expect("options");
         assert!(cli.nested_ac_enable_update && cli.no_logs_capture);
         assert_eq!(cli.bind_mount.len(), 1);
+    }
+
+    #[test]
+    fn the_last_of_several_counts_and_mounts_add_up() {
+        let line = "buildbox-run --action=a --action=b --bind-mount=/a:/b --bind-mount=/c:/d";
+        let cli = Cli::try_parse_from(line.split_whitespace()).expect("options");
+        assert_eq!(cli.action, Some("b".into()));
+        assert_eq!(cli.bind_mount.len(), 2);
     }
 
     #[test]

@@ -71,10 +71,13 @@ pub(crate) enum Step {
     Private,
     /// Open a mount into a slot.
     Open { slot: Slot, source: Source, restrictions: Restrictions, when_refused: WhenRefused },
-    /// Hand the root to the runner and wait for its word to go on.
+    /// Put the root on any directory of the host for a moment; its slot stays filled.
+    Place { root: Slot, at: CString },
+    /// Hand a second mount of the root to the runner and wait for its word to go on. What is
+    /// mounted in the sandbox later is not in that one, and it outlives the sandbox.
     Meet { root: Slot },
-    /// Make the mount in `slot` the root; `at` is any directory of the host. The host is gone then.
-    Pivot { slot: Slot, at: CString },
+    /// Make the mount in this slot, which was placed, the root. The host is gone then.
+    Pivot { root: Slot },
     /// Make a directory unless something is there.
     Directory { path: CString, mode: u32 },
     /// Make an empty file unless something is there.
@@ -144,6 +147,7 @@ impl fmt::Display for Step {
             Self::Open { source: Source::New { kind, .. }, .. } => {
                 write!(f, "mount a new {}", kind.to_string_lossy())
             }
+            Self::Place { .. } => f.write_str("mount the root of the action"),
             Self::Meet { .. } => f.write_str("hand over the root"),
             Self::Pivot { .. } => f.write_str("enter the root of the action"),
             Self::Directory { path, .. } => write!(f, "make the directory `{}`", show(path)),

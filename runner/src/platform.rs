@@ -79,7 +79,7 @@ impl Platform {
                 value.parse().map_err(|_| invalid("not a number from 0 to 4294967294".to_owned()))
             };
             match name.as_str() {
-                "OSFamily" => only(name, value, "linux")?,
+                "OSFamily" => family(name, value)?,
                 "ISA" => platform.bits32 = isa(name, value)?,
                 "unixUID" => platform.uid = number()?,
                 "unixGID" => platform.gid = number()?,
@@ -131,11 +131,15 @@ impl Platform {
     }
 }
 
-fn only(name: &str, value: &str, have: &'static str) -> Result<(), PlatformError> {
-    if value == have {
+fn family(name: &str, value: &str) -> Result<(), PlatformError> {
+    if value == "linux" {
         return Ok(());
     }
-    Err(PlatformError::Unsupported { name: name.to_owned(), value: value.to_owned(), have })
+    Err(PlatformError::Unsupported {
+        name: name.to_owned(),
+        value: value.to_owned(),
+        have: "`linux`",
+    })
 }
 
 fn isa(name: &str, value: &str) -> Result<bool, PlatformError> {

@@ -127,7 +127,9 @@ impl Run<'_> {
         let finish = self.finish(job, sandbox_root, &logs, &ended, metadata);
         let result = self.unless_interrupted(finish).await?;
         metadata.message.output_upload_completed_timestamp = Some(timestamp());
-        drop(staged);
+        if self.settings.workspace.is_some() {
+            staged.end().await;
+        }
         Ok((result, ended.ending))
     }
 
@@ -286,7 +288,7 @@ impl Run<'_> {
         match tokio::time::timeout(limit, write).await {
             Ok(Ok(())) => tracing::debug!("recorded what `{}` used", record.element),
             Ok(Err(error)) => {
-                tracing::warn!("cannot record what `{}` used: {error}", record.element)
+                tracing::warn!("cannot record what `{}` used: {error}", record.element);
             }
             Err(_) => tracing::warn!("cannot record what `{}` used: no answer", record.element),
         }

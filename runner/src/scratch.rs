@@ -144,7 +144,7 @@ mod tests {
         assert_ne!(first.path(), second.path());
         let path = first.path().to_owned();
         std::fs::create_dir(path.join("closed")).expect("a directory");
-        std::fs::set_permissions(path.join("closed"), std::fs::Permissions::from_mode(0))
+        std::fs::set_permissions(path.join("closed"), std::fs::Permissions::from_mode(0o000))
             .expect("permissions");
         drop(first);
         assert!(!path.exists());

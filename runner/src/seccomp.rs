@@ -214,7 +214,7 @@ mod tests {
                 }
                 JUMP => at += value as usize,
                 JUMP_IF_EQUAL => {
-                    at += usize::from(if loaded == value { if_true } else { if_false })
+                    at += usize::from(if loaded == value { if_true } else { if_false });
                 }
                 JUMP_IF_AT_LEAST => {
                     at += usize::from(if loaded >= value { if_true } else { if_false });

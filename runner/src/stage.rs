@@ -23,8 +23,20 @@ pub(crate) struct Staged {
     pub(crate) root: Root,
     /// How it came there, for the log.
     pub(crate) how: &'static str,
-    _lease: Option<Lease>,
+    lease: Option<Lease>,
     _hold: Option<Hold>,
+}
+
+/// How long a server may take to remove a tree.
+const REMOVAL: std::time::Duration = std::time::Duration::from_secs(60);
+
+impl Staged {
+    /// Removes the tree, and waits for that: it may be in a folder of ours.
+    pub(crate) async fn end(mut self) {
+        if let Some(lease) = self.lease.take() {
+            let _ = tokio::time::timeout(REMOVAL, lease.end()).await;
+        }
+    }
 }
 
 /// What staging works with.
@@ -59,7 +71,7 @@ impl Stager<'_> {
                 return Ok(Staged {
                     root: Root::Directory(path),
                     how: "by the server",
-                    _lease: Some(lease),
+                    lease: Some(lease),
                     _hold: None,
                 });
             }
@@ -82,7 +94,7 @@ impl Stager<'_> {
         Ok(Staged {
             root: Root::Directory(text(&path)?),
             how: "by copies",
-            _lease: None,
+            lease: None,
             _hold: hold,
         })
     }
@@ -110,7 +122,7 @@ impl Stager<'_> {
         Ok(Staged {
             root: Root::Overlay { lower: text(&lower)?, upper: text(&upper)?, work: text(&work)? },
             how: "by an overlay on the store",
-            _lease: None,
+            lease: None,
             _hold: Some(hold),
         })
     }

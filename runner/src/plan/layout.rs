@@ -102,6 +102,8 @@ pub(crate) fn plan(blueprint: &Blueprint) -> Result<Plan, NulError> {
     identity(&mut list, blueprint)?;
     list.steps.push(Step::Private);
     let root = open_root(&mut list, &blueprint.root)?;
+    let at = CString::new(blueprint.pivot_at.as_str())?;
+    list.steps.push(Step::Place { root, at });
     list.steps.push(Step::Meet { root });
 
     let plain = Restrictions::default();
@@ -153,8 +155,7 @@ pub(crate) fn plan(blueprint: &Blueprint) -> Result<Plan, NulError> {
         mounts.push((list.open(source, restrictions, WhenRefused::Fail), mount));
     }
 
-    let at = CString::new(blueprint.pivot_at.as_str())?;
-    list.steps.push(Step::Pivot { slot: root, at });
+    list.steps.push(Step::Pivot { root });
     for path in &blueprint.directories {
         list.directories(path)?;
     }

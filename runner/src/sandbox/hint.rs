@@ -42,6 +42,12 @@ pub(super) fn step(step: &Step, error: &io::Error) -> String {
         (Step::Write { .. } | Step::Private, _) if denied && is_restricted() => {
             RESTRICTED.to_owned()
         }
+        (Step::Write { .. }, _) if denied && nix::unistd::geteuid().is_root() => {
+            "; root needs the capability CAP_SETFCAP for this, which is missing: within a sandbox, \
+             run as another user (the platform property `unixUID`) or keep that capability (the \
+             platform property `capability`)"
+                .to_owned()
+        }
         (Step::Write { .. } | Step::Private, _) if denied => {
             "; a security module or the container around us forbids it".to_owned()
         }

@@ -13,8 +13,17 @@ use crate::settings::StagingMode;
 
 /// Keeps a staged tree in place; the server takes it away when this is dropped.
 pub(super) struct Lease {
-    _requests: mpsc::Sender<StageTreeRequest>,
-    _responses: Streaming<StageTreeResponse>,
+    requests: mpsc::Sender<StageTreeRequest>,
+    responses: Streaming<StageTreeResponse>,
+}
+
+impl Lease {
+    /// Gives the tree back and waits until it is gone.
+    pub(super) async fn end(self) {
+        let Self { requests, mut responses } = self;
+        drop(requests);
+        while let Ok(Some(_)) = responses.message().await {}
+    }
 }
 
 /// Asks for the tree `root` at `path` (empty: wherever the server likes). `None` if the server
@@ -58,7 +67,7 @@ pub(super) async fn stage(
     };
     match responses.message().await {
         Ok(Some(response)) if response.path.starts_with('/') => {
-            let lease = Lease { _requests: requests, _responses: responses };
+            let lease = Lease { requests, responses };
             Ok(Some((response.path, lease)))
         }
         Ok(_) => Err(failed(tonic::Status::internal("it did not say where the tree is"))),

@@ -52,6 +52,17 @@ pub(super) fn open_tree(path: &CStr) -> Answer<c_int> {
     check_long(unsafe { libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, path.as_ptr(), flags) })
 }
 
+/// A detached copy of a mount.
+///
+/// One that still belongs to a dead namespace would not do for reading: there, the kernel takes
+/// its own lock of mounts with every step, and `openat2` with a `..` would ask for another attempt
+/// for ever.
+pub(super) fn clone_mount(mount: c_int) -> Answer<c_int> {
+    let flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE | libc::AT_EMPTY_PATH as c_uint;
+    // SAFETY: the path is a C string; the other arguments are numbers.
+    check_long(unsafe { libc::syscall(libc::SYS_open_tree, mount, c"".as_ptr(), flags) })
+}
+
 /// Adds `flags` (`MOUNT_ATTR_*`) to a detached mount and all below it.
 pub(super) fn restrict(mount: c_int, flags: u64) -> Answer<()> {
     let attributes = MountAttributes { set: flags, clear: 0, propagation: 0, user_namespace: 0 };

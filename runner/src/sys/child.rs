@@ -91,8 +91,9 @@ fn take(slots: &mut [c_int], step: &Step) -> Answer<()> {
             })?;
             put(slots, slot.0, opened)
         }
+        Step::Place { root, at } => call::attach(get(slots, root.0)?, at),
         Step::Meet { root } => meet(get(slots, root.0)?),
-        Step::Pivot { slot, at } => pivot(get(slots, slot.0)?, at),
+        Step::Pivot { root } => pivot(get(slots, root.0)?),
         Step::Directory { path, mode } => directory(path, *mode),
         Step::EmptyFile { path } => empty_file(path),
         Step::Symlink { path, target } => {
@@ -188,8 +189,9 @@ fn private() -> Answer<()> {
     .map(|_| ())
 }
 
-/// Sends the root and waits for the word to go on; ends if the runner is gone.
+/// Sends a mount of the root and waits for the word to go on; ends if the runner is gone.
 fn meet(root: c_int) -> Answer<()> {
+    let root = call::clone_mount(root)?;
     let packet = Message::Ready.encode();
     let mut data =
         libc::iovec { iov_base: packet.as_ptr().cast_mut().cast(), iov_len: packet.len() };
@@ -213,6 +215,7 @@ fn meet(root: c_int) -> Answer<()> {
     if sent < 0 {
         return Err(last());
     }
+    call::close(root);
     let mut answer = [0_u8; SIZE];
     // SAFETY: the buffer is as long as is said.
     let received = unsafe { libc::recv(CONTROL, answer.as_mut_ptr().cast(), answer.len(), 0) };
@@ -223,8 +226,7 @@ fn meet(root: c_int) -> Answer<()> {
     unsafe { libc::_exit(1) }
 }
 
-fn pivot(root: c_int, at: &CStr) -> Answer<()> {
-    call::attach(root, at)?;
+fn pivot(root: c_int) -> Answer<()> {
     // SAFETY: C strings and numbers. No path is resolved while the host's root lies over ours.
     unsafe {
         check(libc::fchdir(root))?;

@@ -3,6 +3,7 @@
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::time::Duration;
 
 /// `struct open_how`.
 #[repr(C)]
@@ -15,8 +16,11 @@ struct How {
 const RESOLVE_NO_MAGICLINKS: u64 = 2;
 const RESOLVE_IN_ROOT: u64 = 0x10;
 
-/// Attempts when something is renamed meanwhile, after which the kernel's answer stands.
-const ATTEMPTS: usize = 64;
+/// Attempts after which the kernel's answer stands. It asks for another one whenever anything is
+/// renamed or mounted anywhere while it resolves a `..`; with many sandboxes that is often.
+const ATTEMPTS: u32 = 3000;
+/// Attempts without a pause between them.
+const EAGER_ATTEMPTS: u32 = 100;
 
 /// Opens `path` as if `root` were `/`: neither `..` nor a symlink leads out of it.
 ///
@@ -51,6 +55,9 @@ pub(crate) fn open_in_root(root: BorrowedFd<'_>, path: &str, flags: i32) -> io::
         let again = matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EINTR));
         if !again || attempt == ATTEMPTS {
             return Err(error);
+        }
+        if attempt > EAGER_ATTEMPTS {
+            std::thread::sleep(Duration::from_millis(1));
         }
     }
 }

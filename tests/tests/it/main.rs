@@ -1,13 +1,18 @@
 //! The end-to-end tests, as one program.
 #![allow(missing_docs, clippy::needless_pass_by_value)]
 
+mod bad_input;
 mod endpoint;
 mod endpoint_faults;
 mod gateway;
 mod house;
+mod projects;
 mod runner;
 mod runner_compliance;
 mod runner_escape;
+mod runner_hostile;
+mod runner_kill;
+mod runner_socket;
 mod speculate_demo;
 mod speculate_lua;
 mod store_faults;

@@ -49,7 +49,7 @@ fn the_host_is_left_before_any_path_of_the_tree_is_touched() {
             | Step::Symlink { .. }
             | Step::Attach { .. }
             | Step::WorkingDirectory(_) => assert!(index > pivot, "{step}"),
-            Step::Write { .. } | Step::Private | Step::Meet { .. } => {
+            Step::Write { .. } | Step::Private | Step::Place { .. } | Step::Meet { .. } => {
                 assert!(index < pivot, "{step}");
             }
             _ => {}
@@ -80,7 +80,7 @@ fn every_slot_is_filled_once_and_used() {
     for step in &plan.steps {
         match step {
             Step::Open { slot, .. } => filled[slot.0] += 1,
-            Step::Attach { slot, .. } | Step::Pivot { slot, .. } => {
+            Step::Attach { slot, .. } | Step::Pivot { root: slot } => {
                 assert_eq!(filled[slot.0], 1);
                 used[slot.0] += 1;
             }

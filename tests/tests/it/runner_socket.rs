@@ -1,0 +1,243 @@
+//! The socket in the sandbox, what is recorded through it, and our runner as casd's.
+
+use forerunner_merkle::Digest;
+use forerunner_proto::{Message, reapi};
+use forerunner_reapi::{Content, Endpoint, ExecuteOptions, record};
+use forerunner_tests::bin;
+
+use crate::endpoint::FUNCTION;
+use crate::runner::{Case, Lab, Outcome, args, exit_status, sh};
+
+/// A program for the sandbox that looks up, executes or updates actions through the socket:
+/// this test program itself would be too large, so the request is made by a small runner of ours.
+///
+/// `buildbox-run` started in the sandbox reads a Command and an input tree through the socket and
+/// writes an element record through it, if it may: that is an update of the action cache.
+fn inner(lab: &Lab, case: &Case) -> (Vec<u8>, Vec<u8>) {
+    let program = std::fs::read(bin("buildbox-run")).expect("the runner");
+    (program, lab.upload(case).1)
+}
+
+fn nested(lab: &Lab, script: &str, inside: &Case) -> Case {
+    let (program, action) = inner(lab, inside);
+    let text = "buildbox-run --remote=unix:/run/reapi.sock --disable-localcas --action=/w/action";
+    let mut case = sh(&script.replace("NESTED", text))
+        .program("bin/buildbox-run", &program)
+        .property("remoteApisSocketPath", "run/reapi.sock")
+        // Root without capabilities may not make user namespaces that have a root.
+        .property("unixUID", "1000");
+    case.tree.push(("w/action".to_owned(), crate::runner::Entry::File(action, false)));
+    case.env(&[("PATH", "/bin"), ("HOME", "/w"), ("TMPDIR", "/tmp")])
+}
+
+#[test]
+fn a_sandbox_within_a_sandbox_works_through_the_socket() {
+    let labs = [Lab::embedded(), Lab::casd()];
+    for lab in labs.into_iter().flatten() {
+        let inside = sh("echo deep; echo o > o; grep CapEff /proc/self/status").out(&["o"]);
+        let case = nested(&lab, "NESTED --action-result=/w/r && echo done", &inside).out(&["r"]);
+        let outcome = lab.ours(&case);
+        assert_eq!(outcome.stdout(), "done\n", "{outcome:#?}");
+        let digest = outcome.result.as_ref().expect("a result").output_files[0].digest.clone();
+        let bytes = lab.get(&digest.expect("a digest"));
+        let result = reapi::ActionResult::decode(bytes).expect("a result");
+        let mut deep = Outcome::default();
+        lab.fill(&mut deep, result);
+        assert_eq!(deep.stdout(), "deep\nCapEff:\t0000000000000000\n");
+        assert_eq!(deep.files(), ["o"]);
+    }
+}
+
+/// Runs `work` against a socket that the runner serves, while the command waits for a file.
+fn with_socket(lab: &Lab, case: &Case, work: impl AsyncFnOnce(&Endpoint)) -> Outcome {
+    let shared = forerunner_tests::temp();
+    let mount = format!("--bind-mount={}:/shared", shared.path().display());
+    let case = case.clone().option(&mount);
+    let (mut command, files) = lab.command(&bin("buildbox-run"), &case);
+    let child = command
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("a runner");
+    // The command says when it runs; the socket is reached through its root.
+    let pid = shared.path().join("pid");
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(120);
+    while !pid.exists() && std::time::Instant::now() < deadline {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let socket = socket_of(child.id());
+    lab.runtime.block_on(async {
+        let endpoint = Endpoint::open(&crate::endpoint::remote(&format!("unix:{socket}")));
+        work(&endpoint.expect("an address")).await;
+    });
+    std::fs::write(shared.path().join("go"), "").expect("a file");
+    let output = child.wait_with_output().expect("an end");
+    let mut outcome = lab.read(&files);
+    outcome.exit_status = exit_status(output.status);
+    outcome.log = String::from_utf8_lossy(&output.stderr).into_owned();
+    outcome
+}
+
+/// The socket as the command of a runner sees it, by way of /proc.
+fn socket_of(runner: u32) -> String {
+    let children = |pid: u32| -> Vec<u32> {
+        let path = format!("/proc/{pid}/task/{pid}/children");
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+    };
+    let init = children(runner);
+    let command = children(*init.first().expect("an init"));
+    format!("/proc/{}/root/run/reapi.sock", command.first().expect("a command"))
+}
+
+const WAIT: &str = "echo $$ > /shared/pid; while ! test -e /shared/go; do sleep 0.02; done; ";
+
+fn waiting(more: &str) -> Case {
+    sh(&format!("{WAIT}{more}")).property("remoteApisSocketPath", "run/reapi.sock")
+}
+
+async fn put_result(endpoint: &Endpoint, lab_endpoint: &Endpoint, action: &Digest) {
+    let output = b"output".to_vec();
+    let digest = FUNCTION.digest(&output);
+    let blobs = vec![(digest, Content::Bytes(output.into()))];
+    lab_endpoint.upload(blobs).await.expect("an upload");
+    let result = reapi::ActionResult {
+        output_files: vec![reapi::OutputFile {
+            path: "o".to_owned(),
+            digest: Some(digest.to_proto()),
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    let result = forerunner_proto::Kept::new(&result);
+    endpoint.update_action_result(action, &result).await.expect("an update");
+}
+
+fn subactions(outcome: &Outcome) -> Vec<Digest> {
+    let result = outcome.result.as_ref().unwrap_or_else(|| panic!("no result: {outcome:#?}"));
+    let list = result.subactions.iter().map(|digest| Digest::from_proto(digest).expect("a digest"));
+    list.collect()
+}
+
+#[test]
+fn what_a_command_asks_for_is_recorded_in_order() {
+    let labs = [Lab::embedded(), Lab::casd()];
+    for (number, lab) in labs.into_iter().flatten().enumerate() {
+        let actions: Vec<Digest> =
+            (0..3).map(|n| lab.upload(&sh(&format!("echo {number} {n}"))).0).collect();
+        lab.runtime.block_on(async {
+            put_result(&lab.endpoint, &lab.endpoint, &actions[0]).await;
+            put_result(&lab.endpoint, &lab.endpoint, &actions[1]).await;
+        });
+        let element = format!("buildstream/p/e{number}.bst");
+        let case = waiting("exit 0").cd(&element).option("--nested-ac-enable-update");
+        let outcome = with_socket(&lab, &case, async |socket| {
+            assert!(socket.capabilities().await.expect("capabilities").update_enabled);
+            socket.action_result(&actions[1], &[]).await.expect("an answer").expect("a hit");
+            socket.action_result(&actions[0], &[]).await.expect("an answer").expect("a hit");
+            assert!(socket.action_result(&actions[2], &[]).await.expect("an answer").is_none());
+            put_result(socket, &lab.endpoint, &actions[2]).await;
+            socket.action_result(&actions[1], &[]).await.expect("an answer").expect("a hit");
+        });
+        assert_eq!(outcome.exit_status, 0, "{outcome:#?}");
+        let expected = vec![actions[1], actions[0], actions[2]];
+        assert_eq!(subactions(&outcome), expected);
+        let record = lab.runtime.block_on(record::read(&lab.endpoint, &element));
+        let record = record.expect("an answer").expect("a record");
+        assert_eq!((record.subactions, record.partial), (expected, false));
+        // An action that used nothing leaves the record alone.
+        let quiet = lab.ours(&sh("true").cd(&element).property("remoteApisSocketPath", "run/s"));
+        assert_eq!(quiet.exit_status, 0);
+        let again = lab.runtime.block_on(record::read(&lab.endpoint, &element));
+        assert_eq!(again.expect("an answer").expect("a record").subactions.len(), 3);
+    }
+}
+
+#[test]
+fn a_failed_or_ended_command_leaves_a_partial_record() {
+    let Some(lab) = Lab::embedded() else { return };
+    let (action, _) = lab.upload(&sh("echo used"));
+    lab.runtime.block_on(put_result(&lab.endpoint, &lab.endpoint, &action));
+    for (name, case, exit) in
+        [("failed", waiting("exit 4"), 0), ("late", waiting("sleep 60").timeout(1), 142)]
+    {
+        let case = case.property("forerunnerElement", name);
+        let outcome = with_socket(&lab, &case, async |socket| {
+            socket.action_result(&action, &[]).await.expect("an answer").expect("a hit");
+        });
+        assert_eq!(outcome.exit_status, exit, "{outcome:#?}");
+        assert_eq!(subactions(&outcome), [action]);
+        let record = lab.runtime.block_on(record::read(&lab.endpoint, name));
+        let record = record.expect("an answer").expect("a record");
+        assert!(record.partial);
+        assert_eq!(record.subactions, [action]);
+    }
+}
+
+#[test]
+fn the_action_cache_is_closed_unless_opened() {
+    let Some(lab) = Lab::embedded() else { return };
+    let (action, _) = lab.upload(&sh("echo closed"));
+    let outcome = with_socket(&lab, &waiting("true"), async |socket| {
+        assert!(!socket.capabilities().await.expect("capabilities").update_enabled);
+        let result = forerunner_proto::Kept::new(&reapi::ActionResult::default());
+        let refused = socket.update_action_result(&action, &result).await.expect_err("a refusal");
+        assert_eq!(refused.code(), tonic::Code::PermissionDenied);
+    });
+    assert!(subactions(&outcome).is_empty());
+}
+
+#[test]
+fn actions_are_executed_through_the_socket() {
+    let Some(lab) = Lab::embedded() else { return };
+    let (action, _) = lab.upload(&sh("echo executed; echo o > o").out(&["o"]));
+    let outcome = with_socket(&lab, &waiting("true"), async |socket| {
+        let execution = socket.execute(&action, &ExecuteOptions::default()).expect("an execution");
+        let response = execution.finish().await.expect("an end").message().expect("a response");
+        let result = response.result.expect("a result");
+        assert_eq!((result.exit_code, result.output_files.len()), (0, 1));
+    });
+    assert_eq!(subactions(&outcome), [action]);
+}
+
+#[test]
+fn a_long_path_of_a_socket_works() {
+    let Some(lab) = Lab::embedded() else { return };
+    let long = "d".repeat(100);
+    let path = format!("{long}/{long}/reapi.sock");
+    let case =
+        sh(&format!("test -S /{path} && echo there")).property("remoteApisSocketPath", &path);
+    assert_eq!(lab.ours(&case).stdout(), "there\n");
+}
+
+#[test]
+fn stock_casd_executes_through_our_runner() {
+    let Some(lab) = Lab::casd_with(&[format!("--buildbox-run={}", bin("buildbox-run").display())])
+    else {
+        return;
+    };
+    let execute = |case: &Case| {
+        let (action, _) = lab.upload(case);
+        let options = ExecuteOptions { skip_cache_lookup: true, ..Default::default() };
+        let response = lab.runtime.block_on(async {
+            let execution = lab.endpoint.execute(&action, &options).expect("an execution");
+            execution.finish().await.expect("an end").message().expect("a response")
+        });
+        let mut outcome = Outcome { status: response.status, ..Outcome::default() };
+        if let Some(result) = response.result {
+            lab.fill(&mut outcome, result);
+        }
+        outcome
+    };
+    let fine = execute(&sh("echo out; echo err >&2; mkdir d; echo f > d/f").out(&["d", "none"]));
+    assert_eq!((fine.stdout(), fine.code()), ("out\n", 0));
+    assert_eq!(fine.stderr.as_deref(), Some("err\n"));
+    assert_eq!(fine.trees.len(), 1);
+    assert_eq!(execute(&sh("exit 7")).code(), 7);
+    assert_eq!(execute(&sh("kill -9 $$")).code(), 137);
+    assert_eq!(execute(&args(&["none"])).code(), 127);
+    let late = execute(&sh("sleep 60").timeout(1));
+    assert_eq!(late.status.expect("a status").code, tonic::Code::DeadlineExceeded as i32);
+    let bad = execute(&sh("true").property("OSFamily", "windows"));
+    assert_ne!(bad.status.map(|status| status.code), Some(0));
+}
