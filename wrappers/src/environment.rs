@@ -30,6 +30,11 @@ const GCC: &[&str] = &[
     "GOMP_RTEMS_THREAD_POOLS",
 ];
 
+/// Read by compilers to find headers and their own programs.
+pub const SEARCH: &[&str] = &[
+    "CPATH", "C_INCLUDE_PATH", "CPLUS_INCLUDE_PATH", "GCC_EXEC_PREFIX", "COMPILER_PATH",
+];
+
 /// Values that are lists of paths, to which the prefix map applies.
 const PATHS: &[&str] = &[
     "PATH", "LD_LIBRARY_PATH", "CPATH", "C_INCLUDE_PATH", "CPLUS_INCLUDE_PATH",

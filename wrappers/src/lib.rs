@@ -3,17 +3,24 @@
 
 pub mod action;
 mod bytes_io;
+pub mod cache;
 pub mod command;
+pub mod engine;
 pub mod environment;
 pub mod link;
 pub mod log;
 pub mod make_rule;
+pub mod manifest;
 pub mod paths;
+pub mod program;
 pub mod reason;
+pub mod recc;
 pub mod run;
 pub mod scan;
+pub mod search_path;
 pub mod session;
 pub mod settings;
 pub mod stamp;
 pub mod stat_cache;
+pub mod stats;
 pub mod toolchain;

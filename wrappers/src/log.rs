@@ -55,10 +55,18 @@ impl Log {
         self.say(Level::Debug, message);
     }
 
+    /// Something that the user surely wants to know.
+    pub fn say_always(&self, message: impl Display) {
+        self.write(Level::Warning, message);
+    }
+
     fn say(&self, level: Level, message: impl Display) {
-        if !self.wants(level) {
-            return;
+        if self.wants(level) {
+            self.write(level, message);
         }
+    }
+
+    fn write(&self, level: Level, message: impl Display) {
         let word = match level {
             Level::Trace => "TRACE",
             Level::Debug => "DEBUG",

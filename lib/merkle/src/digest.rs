@@ -45,6 +45,13 @@ impl Digest {
         digest
     }
 
+    /// A digest from the bytes of its hash, and the size in bytes; `None` if no supported function
+    /// makes hashes of this length.
+    #[must_use]
+    pub fn from_hash(hash: &[u8], size: u64) -> Option<Self> {
+        matches!(hash.len(), 16 | 20 | 32 | 48 | 64).then(|| Self::from_raw(hash, size))
+    }
+
     /// A digest from the hexadecimal form of its hash, and the size in bytes.
     ///
     /// # Errors

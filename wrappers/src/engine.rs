@@ -1,0 +1,435 @@
+//! What all wrappers do: look the action up, write its outputs; or run it, and store its result.
+
+mod deliver;
+mod explain;
+mod gather;
+mod here;
+mod there;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::Bytes;
+use forerunner_merkle::Digest;
+
+use crate::action::{self, Formed, Parts};
+use crate::cache::{Cache, CacheError};
+use crate::command::Product;
+use crate::manifest::{Change, Key, Manifest, Variant, Verdict};
+use crate::reason::Reason;
+use crate::search_path::SearchPath;
+use crate::session::Session;
+use crate::settings::Work;
+use crate::stat_cache::StatCache;
+use crate::stats::{self, Event, Fate};
+
+/// How a run of a wrapper ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The program replaces itself by the real tool.
+    Replace(Vec<String>),
+    /// It exits with this status.
+    Exit(i32),
+}
+
+/// A command that is understood, as far as it is known before its inputs are.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// What kind of work, for the settings.
+    pub work: Work,
+    /// Its name in figures: `compile`, `link`, `ar`.
+    pub label: String,
+    /// The real command: program and arguments.
+    pub real: Vec<String>,
+    /// The action's arguments.
+    pub arguments: Vec<String>,
+    /// The action's environment.
+    pub environment: BTreeMap<String, String>,
+    /// The action's platform.
+    pub platform: BTreeMap<String, String>,
+    /// Its outputs.
+    pub products: Vec<Product>,
+    /// Output directories that the user names.
+    pub output_directories: Vec<String>,
+    /// Sets it apart.
+    pub salt: Vec<u8>,
+    /// Further parts of the manifest's key.
+    pub key: Vec<String>,
+    /// Content that exists only in the action: name and bytes.
+    pub made: Vec<(String, Bytes)>,
+    /// Directories whose existence matters.
+    pub directories: Vec<String>,
+    /// Inputs that the tool's own list does not show, such as response files.
+    pub further_inputs: Vec<String>,
+    /// How the inputs can be learned from the run itself.
+    pub cold: Option<Cold>,
+    /// Whether a manifest says anything: not for tools whose inputs stand on the command line.
+    pub manifest: bool,
+    /// Whether the sources are read for what dependency lists do not show.
+    pub sources: Option<Sources>,
+}
+
+/// A command whose run tells its inputs.
+#[derive(Clone, Debug)]
+pub struct Cold {
+    /// Options to add, if the command does not already write what is wanted. `{}` stands for the
+    /// file.
+    pub options: Vec<String>,
+    /// The file that the command writes anyway.
+    pub own: Option<String>,
+}
+
+/// What is known of a compile command's sources.
+#[derive(Clone, Debug)]
+pub struct Sources {
+    /// Named on the command line.
+    pub named: Vec<String>,
+    /// Included first.
+    pub forced: Vec<String>,
+    /// Whether precompiled headers may be picked up.
+    pub precompiled: bool,
+}
+
+/// What a command reads.
+#[derive(Clone, Debug, Default)]
+pub struct Gathered {
+    /// Files, as the command names them.
+    pub paths: Vec<String>,
+    /// Files that must not appear, absolute.
+    pub absent: BTreeSet<PathBuf>,
+    /// Where headers are searched, if that is known and matters.
+    pub search: Option<SearchPath>,
+}
+
+/// Finds what a command reads. Called at most once.
+pub trait Inputs {
+    /// Asks the tool.
+    ///
+    /// # Errors
+    /// Why the command is not cached.
+    fn find(&mut self) -> Result<Gathered, Reason>;
+
+    /// Where headers are searched, without the inputs.
+    fn search_path(&mut self) -> Option<SearchPath>;
+}
+
+/// The engine at work on one command.
+pub struct Engine<'a> {
+    /// What it works with.
+    pub session: &'a Session,
+    /// Standard output.
+    pub out: &'a mut dyn Write,
+    /// Standard error.
+    pub err: &'a mut dyn Write,
+}
+
+/// A manifest and where it is kept, if it is.
+struct Remembered {
+    manifest: Manifest,
+    place: Option<PathBuf>,
+}
+
+impl Remembered {
+    fn save(&self) {
+        if let Some(place) = &self.place {
+            self.manifest.save(place);
+        }
+    }
+
+    fn remember(mut self, variant: Option<Variant>) {
+        if let Some(variant) = variant {
+            self.manifest.remember(variant);
+            self.save();
+        }
+    }
+}
+
+/// An action whose inputs are known.
+struct Known {
+    formed: Formed,
+    /// For the manifest; `None` if none can be made.
+    variant: Option<Variant>,
+}
+
+impl Engine<'_> {
+    /// Does the work.
+    pub fn run(&mut self, job: &Job, inputs: &mut dyn Inputs) -> Outcome {
+        let settings = &self.session.settings;
+        let mut stats = self.session.stat_cache();
+        let outcome = if settings.no_execute {
+            self.only_form(job, inputs, &mut stats)
+        } else {
+            match Cache::open(self.session) {
+                Ok(cache) => self.with_cache(&cache, job, inputs, &mut stats),
+                Err(error) => self.failed(job, &error),
+            }
+        };
+        stats.save();
+        outcome
+    }
+
+    /// A command that is not cached: it is replaced by the real one, and counted.
+    pub fn uncached(&mut self, label: &str, reason: Reason, real: &[String]) -> Outcome {
+        let session = self.session;
+        session.log.info(format_args!("{reason}: {}", reason.help()));
+        if session.settings.no_execute {
+            session.log.info("Command would have run locally but RECC_NO_EXECUTE is enabled, exiting.");
+            return Outcome::Exit(0);
+        }
+        self.count(label, Fate::Uncached(reason), 0, Duration::ZERO);
+        Outcome::Replace(real.to_vec())
+    }
+
+    fn only_form(
+        &mut self,
+        job: &Job,
+        inputs: &mut dyn Inputs,
+        stats: &mut StatCache,
+    ) -> Outcome {
+        let log = &self.session.log;
+        match self.gather(job, inputs, stats) {
+            Ok(known) => {
+                let formed = &known.formed;
+                log.debug(format_args!("Command: {}", explain::command(job, formed)));
+                log.debug(format_args!(
+                    "Action Digest: {} Action Contents: command_digest {} input_root_digest {}",
+                    formed.action, formed.command, formed.tree.root
+                ));
+                log.info("RECC_NO_EXECUTE is enabled, exiting.");
+                Outcome::Exit(0)
+            }
+            Err(reason) => self.uncached(&job.label, reason, &job.real),
+        }
+    }
+
+    fn with_cache(
+        &mut self,
+        cache: &Cache,
+        job: &Job,
+        inputs: &mut dyn Inputs,
+        stats: &mut StatCache,
+    ) -> Outcome {
+        let settings = &self.session.settings;
+        let mut remembered = self.remembered(job);
+        if let Some((at, renewed)) = self.holding(&mut remembered.manifest) {
+            let variant = remembered.manifest.variants.remove(at);
+            let action = variant.action;
+            self.session.log.debug(format_args!("manifest holds for action {action}"));
+            let hit = self.look_up(cache, job, &action);
+            remembered.manifest.variants.insert(0, variant.clone());
+            if at > 0 || renewed {
+                remembered.save();
+            }
+            match hit {
+                Ok(Some(code)) => return Outcome::Exit(code),
+                Ok(None) => {}
+                Err(error) => self.session.log.warning(format_args!("{error}")),
+            }
+            // The inputs are those of the manifest, so nothing needs to be asked.
+            return match self.known_from(job, &variant, stats) {
+                Ok(known) => self.miss(cache, job, known, remembered),
+                Err(reason) => self.uncached(&job.label, reason, &job.real),
+            };
+        }
+        // A command that is new to the store was never stored there: it is not looked up.
+        let first = remembered.place.is_some() && remembered.manifest.variants.is_empty();
+        if first && settings.embedded && self.runs_here(cache, job)
+            && let Some(cold) = &job.cold
+        {
+            return self.run_cold(cache, job, cold, inputs, stats, remembered);
+        }
+        let known = match self.gather(job, inputs, stats) {
+            Ok(known) => known,
+            Err(reason) => return self.uncached(&job.label, reason, &job.real),
+        };
+        match self.look_up(cache, job, &known.formed.action) {
+            Ok(Some(code)) => {
+                remembered.remember(known.variant);
+                return Outcome::Exit(code);
+            }
+            Ok(None) => {}
+            Err(error) => self.session.log.warning(format_args!("{error}")),
+        }
+        self.miss(cache, job, known, remembered)
+    }
+
+    /// A miss: here or there.
+    fn miss(
+        &mut self,
+        cache: &Cache,
+        job: &Job,
+        known: Known,
+        remembered: Remembered,
+    ) -> Outcome {
+        if self.runs_here(cache, job) {
+            return self.run_here(cache, job, known, remembered);
+        }
+        match self.run_there(cache, job, &known.formed) {
+            Ok(code) => {
+                remembered.remember(known.variant);
+                Outcome::Exit(code)
+            }
+            Err(error) => self.failed(job, &error),
+        }
+    }
+
+    fn runs_here(&self, cache: &Cache, job: &Job) -> bool {
+        use crate::settings::Miss;
+        let settings = &self.session.settings;
+        match (job.work, settings.miss) {
+            (Work::Tool, Miss::Local) => true,
+            (Work::Tool, Miss::Remote) => false,
+            (Work::Tool, Miss::Auto) => {
+                settings.cache_only || cache.may_update().unwrap_or(true)
+            }
+            (work, _) => settings.runs_misses_here(work),
+        }
+    }
+
+    /// What happens if the endpoint fails before anything was run.
+    fn failed(&mut self, job: &Job, error: &CacheError) -> Outcome {
+        let settings = &self.session.settings;
+        let tolerant = settings.runs_misses_here(job.work)
+            || job.work == Work::Tool
+            || settings.fallback_to_local;
+        self.count(&job.label, Fate::Failed, 0, Duration::ZERO);
+        if tolerant {
+            self.session.log.warning(format_args!("{error}; running locally"));
+            return Outcome::Replace(job.real.clone());
+        }
+        // Not through the log: the exit status must not come without a word.
+        let _written = writeln!(self.err, "recc: {error}");
+        Outcome::Exit(error.exit_code())
+    }
+
+    /// Looks an action up and writes its outputs; the exit status on a hit.
+    fn look_up(
+        &mut self,
+        cache: &Cache,
+        job: &Job,
+        action: &Digest,
+    ) -> Result<Option<i32>, CacheError> {
+        let settings = &self.session.settings;
+        if settings.skip_cache {
+            return Ok(None);
+        }
+        let inline: Vec<String> = job.products.iter().map(|p| p.remote.clone()).collect();
+        let Some(result) = cache.action_result(action, &inline)? else { return Ok(None) };
+        if result.exit_code != 0 && settings.ignore_failure_result {
+            return Ok(None);
+        }
+        self.session.log.info(format_args!("Action Cache hit for [{action}]"));
+        let bytes = match self.deliver(cache, job, action, &result) {
+            Ok(bytes) => bytes,
+            // A result that cannot be used counts as none.
+            Err(error) => {
+                self.session.log.warning(format_args!("{error}; not used"));
+                return Ok(None);
+            }
+        };
+        self.count(&job.label, Fate::Hit, bytes, deliver::execution_time(&result));
+        Ok(Some(result.exit_code))
+    }
+
+    /// The first variant that holds, and whether its stamps were renewed.
+    fn holding(&self, manifest: &mut Manifest) -> Option<(usize, bool)> {
+        let function = self.session.settings.function;
+        for (at, variant) in manifest.variants.iter_mut().enumerate() {
+            match variant.check(&self.session.directory, function) {
+                Verdict::Holds { renewed } => return Some((at, renewed)),
+                Verdict::Fails(change) => self.say_change(&change),
+            }
+        }
+        None
+    }
+
+    fn say_change(&self, change: &Change) {
+        self.session.log.debug(format_args!("manifest does not hold: {change}"));
+    }
+
+    /// What is known about the command from earlier.
+    fn remembered(&self, job: &Job) -> Remembered {
+        let place = (job.manifest && self.session.settings.manifest)
+            .then(|| self.session.aside("manifest"))
+            .flatten()
+            .map(|folder| job.manifest_key(self.session).path(&folder));
+        let manifest = place.as_deref().map(Manifest::load).unwrap_or_default();
+        Remembered { manifest, place }
+    }
+
+    fn form(
+        &self,
+        job: &Job,
+        inputs: &[(String, action::Place, Option<PathBuf>)],
+    ) -> Result<Formed, Reason> {
+        action::form(&Parts {
+            settings: &self.session.settings,
+            rules: &self.session.rules,
+            arguments: &job.arguments,
+            environment: &job.environment,
+            platform: &job.platform,
+            inputs,
+            products: &job.products,
+            output_directories: &job.output_directories,
+            salt: &job.salt,
+            function: self.session.settings.function,
+        })
+    }
+
+    fn count(&self, label: &str, fate: Fate, bytes: u64, instead_of: Duration) {
+        let Some(folder) = self.session.aside("stats") else { return };
+        stats::note(
+            &folder,
+            &Event {
+                tool: label,
+                fate,
+                bytes,
+                took: self.session.begun.elapsed(),
+                instead_of,
+                directory: &self.session.directory,
+            },
+        );
+    }
+}
+
+impl Job {
+    /// Everything but the content of files that decides what the action is.
+    fn manifest_key(&self, session: &Session) -> Key {
+        let settings = &session.settings;
+        let mut key = Key::builder();
+        key.add(&self.label);
+        key.add(&session.directory);
+        key.add_all(&self.real);
+        key.add_all(&self.key);
+        key.add_all(&self.arguments);
+        key.add_all(self.environment.iter().flat_map(|(name, value)| [name, value]));
+        key.add_all(self.platform.iter().flat_map(|(name, value)| [name, value]));
+        key.add_all(self.products.iter().flat_map(|p| [&p.remote, &p.local]));
+        key.add_all(&self.output_directories);
+        key.add(&self.salt);
+        key.add(format!(
+            "{} {} {} {} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {}",
+            settings.function.name(),
+            settings.reapi_minor,
+            settings.no_path_rewrite,
+            settings.global_paths,
+            settings.project_root,
+            settings.prefix_map,
+            settings.working_dir_prefix,
+            settings.exclude_paths,
+            settings.extra_symlinks,
+            settings.deps_override,
+            settings.deps_directory,
+            settings.deps_env,
+            settings.uncacheable,
+        ));
+        key.add_all(
+            crate::environment::SEARCH
+                .iter()
+                .map(|name| session.variable(name).unwrap_or("\0unset")),
+        );
+        key.finish()
+    }
+}

@@ -1,0 +1,181 @@
+//! From a command to its action: inputs found, digested and put into a tree.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use forerunner_merkle::File;
+
+use crate::action::{Input, Place};
+use crate::manifest::{AbsentNames, InputFact, Learned, Learner, Variant};
+use crate::paths;
+use crate::reason::Reason;
+use crate::stat_cache::{Known as KnownFile, StatCache};
+
+use super::{Engine, Gathered, Inputs, Job, Known};
+
+/// Inputs with what stands at their place in the action.
+type Places = Vec<(String, Place, Option<PathBuf>)>;
+
+impl Engine<'_> {
+    /// Finds the inputs and forms the action.
+    pub(super) fn gather(
+        &self,
+        job: &Job,
+        inputs: &mut dyn Inputs,
+        stats: &mut StatCache,
+    ) -> Result<Known, Reason> {
+        let settings = &self.session.settings;
+        let gathered = if settings.deps_override.is_empty() {
+            inputs.find()?
+        } else {
+            Gathered { paths: settings.deps_override.iter().cloned().collect(), ..Gathered::default() }
+        };
+        self.known(job, &gathered, stats)
+    }
+
+    /// The action for inputs that are known.
+    pub(super) fn known(
+        &self,
+        job: &Job,
+        gathered: &Gathered,
+        stats: &mut StatCache,
+    ) -> Result<Known, Reason> {
+        let mut paths = gathered.paths.clone();
+        for path in &job.further_inputs {
+            if !paths.contains(path) {
+                paths.push(path.clone());
+            }
+        }
+        self.refuse_by_name(&paths)?;
+        let learned = self.learn(job, gathered, &paths)?;
+        paths.extend(learned.precompiled.iter().cloned());
+        let (places, facts) = self.places(job, &paths, stats)?;
+        let formed = self.form(job, &places)?;
+        let variant = (!learned.unclear).then(|| Variant {
+            action: formed.action,
+            inputs: facts,
+            present: learned.present,
+            absent: merge(learned.absent, gathered),
+        });
+        Ok(Known { formed, variant })
+    }
+
+    /// The action for the inputs of a manifest that holds.
+    pub(super) fn known_from(
+        &self,
+        job: &Job,
+        variant: &Variant,
+        stats: &mut StatCache,
+    ) -> Result<Known, Reason> {
+        let paths: Vec<String> = variant.inputs.iter().map(|input| input.path.clone()).collect();
+        let (places, facts) = self.places(job, &paths, stats)?;
+        let formed = self.form(job, &places)?;
+        let mut variant = variant.clone();
+        variant.action = formed.action;
+        variant.inputs = facts;
+        Ok(Known { formed, variant: Some(variant) })
+    }
+
+    fn refuse_by_name(&self, paths: &[String]) -> Result<(), Reason> {
+        for pattern in &self.session.settings.invalid_inputs {
+            let Ok(pattern) = regex_lite::Regex::new(&format!("^(?:{pattern})$")) else {
+                self.session.log.warning(format_args!(
+                    "RECC_INVALID_INPUT_PATHS_REGEX: `{pattern}` is not a regular expression"
+                ));
+                continue;
+            };
+            if paths.iter().any(|path| pattern.is_match(path)) {
+                return Err(Reason::InvalidInput);
+            }
+        }
+        Ok(())
+    }
+
+    fn learn(&self, job: &Job, gathered: &Gathered, paths: &[String]) -> Result<Learned, Reason> {
+        let Some(sources) = &job.sources else { return Ok(Learned::default()) };
+        let settings = &self.session.settings;
+        let time_fixed = self.session.variable("SOURCE_DATE_EPOCH").is_some();
+        let learned = Learner::new(
+            &self.session.directory,
+            gathered.search.as_ref(),
+            time_fixed,
+            sources.precompiled,
+        )
+        .learn(paths, &sources.named, &sources.forced)
+        .map_err(|_| Reason::InputChanged)?;
+        if learned.embeds {
+            return Err(Reason::Embed);
+        }
+        // The reference stores such objects, and a server's users expect its rules.
+        if learned.time && settings.local_defaults {
+            return Err(Reason::TimeMacro);
+        }
+        Ok(learned)
+    }
+
+    fn places(
+        &self,
+        job: &Job,
+        paths: &[String],
+        stats: &mut StatCache,
+    ) -> Result<(Places, Vec<InputFact>), Reason> {
+        let (session, settings) = (self.session, &self.session.settings);
+        let mut places: BTreeMap<String, (Place, Option<PathBuf>)> = BTreeMap::new();
+        let mut facts = Vec::new();
+        for path in paths {
+            let input = Input::new(path, &session.rules);
+            let local = PathBuf::from(&input.local);
+            let known = stats.know(&local).map_err(|_| Reason::InputChanged)?;
+            let file = File::new(known.digest, known.executable);
+            facts.push(fact(path, &known));
+            places.insert(input.remote, (Place::File(file), Some(local)));
+        }
+        for (name, content) in &job.made {
+            places.insert(name.clone(), (Place::Made(content.clone()), None));
+        }
+        for directory in &job.directories {
+            let input = Input::new(directory, &session.rules);
+            if Path::new(&input.local).is_dir() {
+                places.entry(input.remote).or_insert((Place::Directory, None));
+            }
+        }
+        for link in &settings.extra_symlinks {
+            let input = Input::new(link, &session.rules);
+            if let Ok(target) = std::fs::read_link(&input.local) {
+                let target = target.to_str().ok_or(Reason::InputName)?.to_owned();
+                places.insert(input.remote, (Place::Symlink(target), None));
+            }
+        }
+        let places =
+            places.into_iter().map(|(remote, (place, local))| (remote, place, local)).collect();
+        Ok((places, facts))
+    }
+}
+
+fn fact(path: &str, known: &KnownFile) -> InputFact {
+    let settled = known.stamp.is_settled(crate::stamp::now());
+    InputFact {
+        path: path.to_owned(),
+        digest: known.digest,
+        executable: known.executable,
+        stamp: settled.then_some(known.stamp),
+    }
+}
+
+/// What must not appear, from both sources.
+fn merge(mut absent: Vec<AbsentNames>, gathered: &Gathered) -> Vec<AbsentNames> {
+    let mut by_directory: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for path in &gathered.absent {
+        let Some(text) = path.to_str() else { continue };
+        let name = paths::file_name(text);
+        let directory = text[..text.len() - name.len()].trim_end_matches('/');
+        let directory = if directory.is_empty() { "/" } else { directory };
+        by_directory.entry(directory.to_owned()).or_default().push(name.to_owned());
+    }
+    absent.extend(by_directory.into_iter().map(|(directory, names)| AbsentNames {
+        directory,
+        stamp: None,
+        names,
+    }));
+    absent
+}

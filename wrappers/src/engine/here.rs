@@ -1,0 +1,301 @@
+//! A miss that runs here: the real tool once, its result stored.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytes::Bytes;
+use forerunner_merkle::{Digest, DigestFunction};
+use forerunner_proto::reapi::{ActionResult, ExecutedActionMetadata, OutputFile};
+use forerunner_reapi::Content;
+use prost_types::Timestamp;
+
+use crate::action::Formed;
+use crate::cache::{Cache, CacheError};
+use crate::make_rule;
+use crate::paths;
+use crate::reason::Reason;
+use crate::run::{self, Captured};
+use crate::settings::Work;
+use crate::stamp::{self, Stamp};
+use crate::stat_cache::{StatCache, hash_file, is_executable};
+use crate::stats::Fate;
+
+use super::{Cold, Engine, Gathered, Inputs, Job, Known, Outcome, Remembered, deliver};
+
+/// Output of a tool up to this size stands in the result itself.
+const INLINE_BYTES: usize = 64 << 10;
+
+impl Engine<'_> {
+    /// Runs the tool with inputs that are known, and stores the result if nothing is in doubt.
+    pub(super) fn run_here(
+        &mut self,
+        cache: &Cache,
+        job: &Job,
+        known: Known,
+        remembered: Remembered,
+    ) -> Outcome {
+        self.session
+            .log
+            .info("Action not cached and running in cache-only mode, executing locally");
+        let settings = &self.session.settings;
+        let stores = settings.upload_local_build || job.work == Work::Tool;
+        if !stores || settings.uncacheable {
+            self.count(&job.label, Fate::Miss, 0, Duration::ZERO);
+            return Outcome::Replace(job.real.clone());
+        }
+        let before = Before::of(&known.formed);
+        let _hold = cache.hold();
+        // Inputs that the tool changes must be kept before it does.
+        if let Err(error) = self.upload_inputs(cache, &known.formed) {
+            self.session.log.warning(format_args!("{error}; the result is not stored"));
+            self.count(&job.label, Fate::Failed, 0, Duration::ZERO);
+            return Outcome::Replace(job.real.clone());
+        }
+        let (captured, outcome) = self.run_tool(job, &[]);
+        let Some(captured) = captured else { return outcome };
+        if captured.code != 0 && !settings.upload_failed_build {
+            self.count(&job.label, Fate::Miss, 0, captured.took);
+            return outcome;
+        }
+        let in_place = |path: &Path| {
+            job.products.iter().any(|product| {
+                Path::new(&paths::absolute(&product.local, &self.session.directory)) == path
+            })
+        };
+        if let Some(path) = before.changed(settings.function, in_place) {
+            self.session.log.info(format_args!("`{}` changed meanwhile", path.display()));
+            self.count(&job.label, Fate::Uncached(Reason::InputChanged), 0, captured.took);
+            return outcome;
+        }
+        self.keep(cache, job, &known.formed, &captured);
+        remembered.remember(known.variant);
+        outcome
+    }
+
+    /// Runs the tool so that it tells its inputs, and stores the result if nothing is in doubt.
+    pub(super) fn run_cold(
+        &mut self,
+        cache: &Cache,
+        job: &Job,
+        cold: &Cold,
+        inputs: &mut dyn Inputs,
+        stats: &mut StatCache,
+        remembered: Remembered,
+    ) -> Outcome {
+        let settings = &self.session.settings;
+        let file = tempfile::Builder::new().prefix("recc-").suffix(".d").tempfile_in(&settings.tmpdir);
+        let Ok(file) = file else {
+            return self.uncached(&job.label, Reason::DepsFailed, &job.real);
+        };
+        let shown = file.path().to_string_lossy().into_owned();
+        let options: Vec<String> = cold.options.iter().map(|o| o.replace("{}", &shown)).collect();
+        // What changed before this moment must differ in time from what changes after it.
+        while stamp::file_clock() <= self.session.begun_tick {
+            std::thread::sleep(Duration::from_micros(500));
+        }
+        let started = stamp::file_clock();
+        let (captured, outcome) = self.run_tool(job, &options);
+        let Some(captured) = captured else { return outcome };
+        if captured.code != 0 {
+            self.count(&job.label, Fate::Miss, 0, captured.took);
+            return outcome;
+        }
+        let rule = cold.own.as_ref().map_or_else(
+            || file.path().to_owned(),
+            |own| PathBuf::from(paths::absolute(own, &self.session.directory)),
+        );
+        let stored = self.learn_from(job, inputs, stats, &rule, started);
+        match stored {
+            Ok(known) => {
+                let _hold = cache.hold();
+                match self.upload_inputs(cache, &known.formed) {
+                    Ok(()) => {
+                        self.keep(cache, job, &known.formed, &captured);
+                        remembered.remember(known.variant);
+                    }
+                    Err(error) => {
+                        let log = &self.session.log;
+                        log.warning(format_args!("{error}; the result is not stored"));
+                        self.count(&job.label, Fate::Failed, 0, captured.took);
+                    }
+                }
+            }
+            Err(reason) => {
+                self.session.log.info(format_args!("{reason}: {}", reason.help()));
+                self.count(&job.label, Fate::Uncached(reason), 0, captured.took);
+            }
+        }
+        outcome
+    }
+
+    /// The action of a run that is over, from what it says that it read.
+    fn learn_from(
+        &mut self,
+        job: &Job,
+        inputs: &mut dyn Inputs,
+        stats: &mut StatCache,
+        rule: &Path,
+        started: i64,
+    ) -> Result<Known, Reason> {
+        let text = std::fs::read_to_string(rule).map_err(|_| Reason::DepsFailed)?;
+        let listed = make_rule::prerequisites(&text);
+        if listed.is_empty() {
+            return Err(Reason::DepsFailed);
+        }
+        for path in listed.iter().chain(&job.further_inputs) {
+            let metadata = std::fs::metadata(paths::absolute(path, &self.session.directory))
+                .map_err(|_| Reason::InputChanged)?;
+            if Stamp::of(&metadata).ctime >= started {
+                return Err(Reason::InputChanged);
+            }
+        }
+        let gathered =
+            Gathered { paths: listed, search: inputs.search_path(), ..Gathered::default() };
+        self.known(job, &gathered, stats)
+    }
+
+    /// Runs the real tool and shows what it says.
+    fn run_tool(&mut self, job: &Job, further: &[String]) -> (Option<Captured>, Outcome) {
+        let Some((program, arguments)) = job.real.split_first() else {
+            return (None, Outcome::Exit(127));
+        };
+        let mut arguments = arguments.to_vec();
+        arguments.extend_from_slice(further);
+        match run::capture(program, &arguments, &[]) {
+            Ok(captured) => {
+                let _written = self.out.write_all(&captured.stdout).and_then(|()| self.out.flush());
+                let _written = self.err.write_all(&captured.stderr).and_then(|()| self.err.flush());
+                let code = captured.code;
+                (Some(captured), Outcome::Exit(code))
+            }
+            Err(error) => {
+                let _written = writeln!(self.err, "recc: `{program}` cannot be started: {error}");
+                (None, Outcome::Exit(run::start_error_code(&error)))
+            }
+        }
+    }
+
+    /// Stores what the action is made from.
+    pub(super) fn upload_inputs(&self, cache: &Cache, formed: &Formed) -> Result<(), CacheError> {
+        let tree = &formed.tree;
+        let mut blobs: Vec<(_, Content)> = vec![
+            (formed.action, Content::Bytes(formed.action_bytes.clone())),
+            (formed.command, Content::Bytes(formed.command_bytes.clone())),
+        ];
+        let made = tree.directories.iter().chain(&tree.made);
+        blobs.extend(made.map(|(digest, bytes)| (*digest, Content::Bytes(bytes.clone()))));
+        blobs.extend(tree.files.iter().map(|(digest, path)| (*digest, Content::File(path.clone()))));
+        cache.upload(blobs)
+    }
+
+    /// Stores the result of a run; trouble is only reported, the files are there.
+    fn keep(&mut self, cache: &Cache, job: &Job, formed: &Formed, captured: &Captured) {
+        match self.store_result(cache, job, formed, captured) {
+            Ok(Some(bytes)) => self.count(&job.label, Fate::Miss, bytes, captured.took),
+            Ok(None) => {
+                self.session.log.info("an output is missing or special, so nothing is stored");
+                self.count(&job.label, Fate::Uncached(Reason::Incomplete), 0, captured.took);
+            }
+            Err(error) => {
+                self.session.log.warning(format_args!("{error}; the result is not stored"));
+                self.count(&job.label, Fate::Failed, 0, captured.took);
+            }
+        }
+    }
+
+    fn store_result(
+        &self,
+        cache: &Cache,
+        job: &Job,
+        formed: &Formed,
+        captured: &Captured,
+    ) -> Result<Option<u64>, CacheError> {
+        let mut output_files = Vec::new();
+        let mut bytes = 0;
+        for product in &job.products {
+            let path = PathBuf::from(paths::absolute(&product.local, &self.session.directory));
+            if deliver::is_special(&path) || !path.exists() {
+                if captured.code == 0 {
+                    return Ok(None);
+                }
+                continue;
+            }
+            let failed = |error| CacheError::File(path.clone(), error);
+            let executable = is_executable(&std::fs::metadata(&path).map_err(failed)?);
+            let digest = cache.put_file(&path)?;
+            bytes += digest.size();
+            output_files.push(OutputFile {
+                path: product.remote.clone(),
+                digest: Some(digest.to_proto()),
+                is_executable: executable,
+                ..OutputFile::default()
+            });
+        }
+        let end = stamp::now();
+        let time = |nanoseconds: i64| Timestamp {
+            seconds: nanoseconds / 1_000_000_000,
+            nanos: (nanoseconds % 1_000_000_000) as i32,
+        };
+        let took = captured.took.as_nanos() as i64;
+        let mut result = ActionResult {
+            output_files,
+            exit_code: captured.code,
+            execution_metadata: Some(ExecutedActionMetadata {
+                worker: "recc".to_owned(),
+                execution_start_timestamp: Some(time(end - took)),
+                execution_completed_timestamp: Some(time(end)),
+                ..ExecutedActionMetadata::default()
+            }),
+            ..ActionResult::default()
+        };
+        let function = self.session.settings.function;
+        let mut texts = Vec::new();
+        let mut put = |text: &[u8]| {
+            let digest = function.digest(text);
+            if text.len() > INLINE_BYTES || !self.session.settings.embedded {
+                texts.push((digest, Content::Bytes(Bytes::copy_from_slice(text))));
+                (Vec::new(), (!text.is_empty()).then(|| digest.to_proto()))
+            } else {
+                (text.to_vec(), None)
+            }
+        };
+        let (raw, digest) = put(&captured.stdout);
+        (result.stdout_raw, result.stdout_digest) = (raw.into(), digest);
+        let (raw, digest) = put(&captured.stderr);
+        (result.stderr_raw, result.stderr_digest) = (raw.into(), digest);
+        cache.upload(texts)?;
+        cache.update(&formed.action, &result)?;
+        Ok(Some(bytes))
+    }
+}
+
+/// The inputs as they were digested.
+struct Before(Vec<(PathBuf, Digest, Option<Stamp>)>);
+
+impl Before {
+    fn of(formed: &Formed) -> Self {
+        let stamp = |path: &Path| std::fs::metadata(path).ok().map(|m| Stamp::of(&m));
+        Self(formed.tree.files.iter().map(|(d, path)| (path.clone(), *d, stamp(path))).collect())
+    }
+
+    /// The first input that is no longer what it was. One whose last change is so recent that a
+    /// further one might not show is read again.
+    fn changed(
+        &self,
+        function: DigestFunction,
+        in_place: impl Fn(&Path) -> bool,
+    ) -> Option<&Path> {
+        let now = stamp::now();
+        self.0.iter().find_map(|(path, digest, before)| {
+            if in_place(path) {
+                return None;
+            }
+            let after = std::fs::metadata(path).ok().map(|metadata| Stamp::of(&metadata));
+            let same = after.is_some() && after == *before;
+            let certain = after.is_some_and(|stamp| stamp.is_settled(now));
+            let unchanged =
+                same && (certain || hash_file(path, function).is_ok_and(|d| d == *digest));
+            (!unchanged).then_some(path.as_path())
+        })
+    }
+}

@@ -1,0 +1,278 @@
+//! From the inputs of a compile command to the conditions under which it reads the same again.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::path::{Path, PathBuf};
+
+use crate::paths;
+use crate::scan::{Facts, Mention, scan};
+use crate::search_path::SearchPath;
+use crate::stamp::{self, Stamp};
+
+use super::AbsentNames;
+use super::check::exists;
+
+/// What the inputs say together.
+#[derive(Clone, Debug, Default)]
+pub struct Learned {
+    /// Files that exist without being read.
+    pub present: Vec<String>,
+    /// Files that do not exist.
+    pub absent: Vec<AbsentNames>,
+    /// Precompiled headers that the compiler would use.
+    pub precompiled: Vec<String>,
+    /// The result depends on files that nobody names.
+    pub embeds: bool,
+    /// The result depends on the time.
+    pub time: bool,
+    /// The conditions cannot be known; no manifest.
+    pub unclear: bool,
+}
+
+/// Gathers conditions.
+pub struct Learner<'a> {
+    directory: &'a str,
+    search: Option<&'a SearchPath>,
+    /// `__DATE__` and `__TIME__` are fixed by the environment.
+    time_fixed: bool,
+    /// Whether precompiled headers are looked for, beside each header that may be the first.
+    precompiled: bool,
+    inputs: HashSet<String>,
+    known: HashMap<PathBuf, bool>,
+    tried: HashSet<(String, String)>,
+    absent: BTreeMap<PathBuf, BTreeSet<String>>,
+    found: Learned,
+    present: BTreeSet<String>,
+}
+
+impl<'a> Learner<'a> {
+    /// A learner for a command in `directory`. Without a search path nothing can be said about
+    /// files that must not appear, and so no manifest can be made.
+    #[must_use]
+    pub fn new(
+        directory: &'a str,
+        search: Option<&'a SearchPath>,
+        time_fixed: bool,
+        precompiled: bool,
+    ) -> Self {
+        Self {
+            directory,
+            search,
+            time_fixed,
+            precompiled,
+            inputs: HashSet::new(),
+            known: HashMap::new(),
+            tried: HashSet::new(),
+            absent: BTreeMap::new(),
+            found: Learned { unclear: search.is_none(), ..Learned::default() },
+            present: BTreeSet::new(),
+        }
+    }
+
+    /// Reads every input. `sources` are those named on the command line, `forced` the operands
+    /// of `-include`.
+    ///
+    /// # Errors
+    /// If an input cannot be read.
+    pub fn learn(
+        mut self,
+        inputs: &[String],
+        sources: &[String],
+        forced: &[String],
+    ) -> std::io::Result<Learned> {
+        self.inputs = inputs.iter().cloned().collect();
+        let suffixes: Vec<String> = inputs.iter().flat_map(|path| suffixes(path)).collect();
+        for input in inputs {
+            let text = std::fs::read(paths::absolute(input, self.directory))?;
+            let is_source = sources.contains(input);
+            let assembler = matches!(Path::new(input).extension().and_then(|e| e.to_str()), Some("s" | "S" | "sx"));
+            let facts = scan(&text, assembler);
+            self.take(input, &facts, is_source, &suffixes);
+        }
+        for name in forced {
+            let mention = Mention { name: name.clone(), quoted: true, next: false, asked: false };
+            self.mention(None, &mention, self.precompiled);
+        }
+        let implicit = Mention {
+            name: "stdc-predef.h".to_owned(),
+            quoted: false,
+            next: false,
+            asked: false,
+        };
+        self.mention(None, &implicit, false);
+        if let Some(search) = self.search {
+            for directory in &search.ignored {
+                let full = PathBuf::from(paths::absolute(directory, self.directory));
+                self.note_absent(&full);
+            }
+        }
+        Ok(self.finish())
+    }
+
+    fn take(&mut self, input: &str, facts: &Facts, is_source: bool, suffixes: &[String]) {
+        // Headers of the system do not use these on their own.
+        let own = !input.starts_with("/usr/");
+        self.found.embeds |= facts.embeds && own;
+        self.found.time |= own && (facts.timestamp || (facts.time && !self.time_fixed));
+        self.found.unclear |= facts.unclear;
+        for mention in &facts.mentions {
+            self.mention(Some(input), mention, is_source && self.precompiled);
+        }
+        if facts.computed {
+            for name in suffixes {
+                let mention =
+                    Mention { name: name.clone(), quoted: true, next: false, asked: false };
+                self.mention(Some(input), &mention, false);
+            }
+        }
+    }
+
+    /// Follows a name through the directories in which it is searched.
+    fn mention(&mut self, from: Option<&str>, mention: &Mention, precompiled: bool) {
+        let Some(search) = self.search else { return };
+        if mention.name.is_empty() {
+            return;
+        }
+        if mention.name.starts_with('/') {
+            self.candidate("", mention, precompiled);
+            return;
+        }
+        let mut directories: Vec<&str> = Vec::new();
+        let beside = from.map_or("", |from| &from[..from.len() - paths::file_name(from).len()]);
+        if mention.quoted {
+            directories.push(if beside.is_empty() { "." } else { beside });
+            directories.extend(search.quote.iter().map(String::as_str));
+        }
+        directories.extend(search.angle.iter().map(String::as_str));
+        for directory in directories {
+            if self.candidate(directory, mention, precompiled) && !mention.next {
+                return;
+            }
+        }
+    }
+
+    /// Looks at one place; answers whether the name is there.
+    fn candidate(&mut self, directory: &str, mention: &Mention, precompiled: bool) -> bool {
+        let seen = self.tried.contains(&(directory.to_owned(), mention.name.clone()));
+        let shown = match directory {
+            "" | "." => mention.name.clone(),
+            directory => format!("{}/{}", directory.trim_end_matches('/'), mention.name),
+        };
+        let full = PathBuf::from(paths::absolute(&shown, self.directory));
+        if precompiled {
+            let gch = PathBuf::from(format!("{}.gch", full.display()));
+            if exists(&gch) {
+                self.found.precompiled.push(format!("{shown}.gch"));
+            } else {
+                self.note_absent(&gch);
+            }
+        }
+        let there = *self.known.entry(full.clone()).or_insert_with(|| full.is_file());
+        if seen {
+            return there;
+        }
+        self.tried.insert((directory.to_owned(), mention.name.clone()));
+        if there {
+            if mention.asked && !self.inputs.contains(&shown) {
+                self.present.insert(shown);
+            }
+        } else {
+            self.note_absent(&full);
+        }
+        there
+    }
+
+    /// Notes the shortest part of a path that does not exist.
+    fn note_absent(&mut self, full: &Path) {
+        let mut missing = full;
+        while let Some(parent) = missing.parent() {
+            let parent_there = *self
+                .known
+                .entry(parent.join("."))
+                .or_insert_with(|| parent.is_dir());
+            if parent_there {
+                break;
+            }
+            missing = parent;
+        }
+        let (Some(parent), Some(name)) = (missing.parent(), missing.file_name().and_then(|n| n.to_str()))
+        else {
+            return;
+        };
+        if exists(missing) {
+            // Something else than a file, or than a directory on the way, stands there.
+            self.found.unclear |= missing == full && !missing.is_dir();
+            return;
+        }
+        self.absent.entry(parent.to_owned()).or_default().insert(name.to_owned());
+    }
+
+    fn finish(mut self) -> Learned {
+        let now = stamp::now();
+        for (directory, names) in self.absent {
+            let stamp = std::fs::metadata(&directory)
+                .ok()
+                .map(|metadata| Stamp::of(&metadata))
+                .filter(|stamp| stamp.is_settled(now));
+            let Some(directory) = directory.to_str() else {
+                self.found.unclear = true;
+                continue;
+            };
+            self.found.absent.push(AbsentNames {
+                directory: directory.to_owned(),
+                stamp,
+                names: names.into_iter().collect(),
+            });
+        }
+        self.found.present = self.present.into_iter().collect();
+        self.found
+    }
+}
+
+/// The ends of a path that an include directive may have named it by.
+fn suffixes(path: &str) -> Vec<String> {
+    let names: Vec<&str> = path.split('/').filter(|name| !name.is_empty()).collect();
+    (1..=names.len().min(5)).map(|count| names[names.len() - count..].join("/")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn what_would_be_found_first_must_stay_away() {
+        let folder = tempfile::tempdir().expect("a directory");
+        let root = folder.path().to_str().expect("UTF-8").to_owned();
+        for (name, text) in [
+            ("a.c", "#include \"x.h\"\n#include <sub/y.h>\n#if __has_include(<z.h>)\n#endif\n"),
+            ("i2/x.h", "#include \"w.h\"\n"),
+            ("i2/w.h", ""),
+            ("i2/sub/y.h", ""),
+            ("i2/z.h", ""),
+        ] {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().expect("above")).expect("made");
+            fs::write(path, text).expect("written");
+        }
+        fs::create_dir(folder.path().join("i1")).expect("made");
+        let search = SearchPath {
+            quote: vec![],
+            angle: vec!["i1".to_owned(), "i2".to_owned()],
+            ignored: vec!["gone".to_owned()],
+        };
+        let inputs = ["a.c", "i2/x.h", "i2/w.h", "i2/sub/y.h"].map(str::to_owned);
+        let learned = Learner::new(&root, Some(&search), false, true)
+            .learn(&inputs, &inputs[..1], &[])
+            .expect("read");
+        assert!(!learned.unclear && !learned.embeds && !learned.time);
+        assert_eq!(learned.present, ["i2/z.h"]);
+        let absent = |directory: &str| -> Vec<String> {
+            let directory = format!("{root}{directory}");
+            learned.absent.iter().filter(|g| g.directory == directory).flat_map(|g| g.names.clone()).collect()
+        };
+        // `sub` stands for all below it.
+        assert_eq!(absent("/i1"), ["stdc-predef.h", "sub", "x.h", "x.h.gch", "z.h", "z.h.gch"]);
+        assert_eq!(absent(""), ["gone", "x.h", "x.h.gch"]);
+        assert!(absent("/i2").contains(&"x.h.gch".to_owned()));
+    }
+}

@@ -1,0 +1,185 @@
+//! recc: compile and link commands.
+
+mod force;
+mod inputs;
+
+use bytes::Bytes;
+
+use crate::command::compiler::{self, LAUNCHERS};
+use crate::command::parse::{Context, Deps, Kind};
+use crate::command::response;
+use crate::command::sources::InputKind;
+use crate::command::{Parsed, Product, parse};
+use crate::engine::{Cold, Engine, Job, Outcome, Sources};
+use crate::environment::{self, Reader};
+use crate::paths;
+use crate::reason::Reason;
+use crate::session::Session;
+use crate::settings::Work;
+use crate::stamp::Stamp;
+use crate::toolchain;
+
+use inputs::CompilerInputs;
+
+/// What is to be done with a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// Cache it.
+    Run,
+    /// Say what it is.
+    Explain,
+}
+
+/// Handles one command line, the program first.
+pub fn run(engine: &mut Engine<'_>, command: &[String], task: Task) -> Outcome {
+    let session = engine.session;
+    if session.settings.passthrough {
+        return engine.uncached("command", Reason::Disabled, command);
+    }
+    if session.settings.force_remote {
+        return force::run(engine, command);
+    }
+    match (understand(session, command), task) {
+        (Ok((job, mut inputs)), Task::Run) => engine.run(&job, &mut inputs),
+        (Ok((job, mut inputs)), Task::Explain) => engine.explain(&job, &mut inputs),
+        (Err(reason), Task::Explain) => {
+            let _written = writeln!(engine.out, "uncacheable: {reason}: {}", reason.help());
+            Outcome::Exit(0)
+        }
+        (Err(reason), Task::Run) => {
+            if reason == Reason::NotACommand {
+                session.log.info("Not a compiler command, so running locally");
+            }
+            engine.uncached("command", reason, command)
+        }
+    }
+}
+
+/// Variables that make compilers write further files.
+const WRITING_VARIABLES: &[&str] =
+    &["DEPENDENCIES_OUTPUT", "SUNPRO_DEPENDENCIES", "GCC_COMPARE_DEBUG", "CC_PRINT_OPTIONS", "CC_LOG_DIAGNOSTICS"];
+
+fn understand<'a>(
+    session: &'a Session,
+    command: &[String],
+) -> Result<(Job, CompilerInputs<'a>), Reason> {
+    let settings = &session.settings;
+    // Another launcher in between is left out of the action, but not of the real command.
+    let launched = command
+        .iter()
+        .take_while(|word| LAUNCHERS.contains(&paths::file_name(word)))
+        .count();
+    let (name, arguments) = command[launched..].split_first().ok_or(Reason::NotACommand)?;
+    if compiler::recognise(name, None).is_none() && !matches!(paths::file_name(name), "cc" | "c89" | "c99") {
+        return Err(Reason::NotACommand);
+    }
+    let program = session.resolve(name).ok_or(Reason::Tool)?;
+    let real_program = session.real(&program).ok_or(Reason::Tool)?;
+    let known =
+        compiler::recognise(name, Some(&real_program)).ok_or(Reason::NotACommand)?;
+    let is_clang = compiler::leads_to_clang(&real_program);
+    if WRITING_VARIABLES.iter().any(|name| session.variable(name).is_some_and(|v| !v.is_empty())) {
+        return Err(Reason::Dump);
+    }
+    let expanded = response::expand(arguments, session.directory.as_ref())
+        .map_err(|_| Reason::Response)?;
+    let context = Context {
+        compiler: &known,
+        program: &program,
+        rules: &session.rules,
+        local_defaults: settings.local_defaults,
+    };
+    let parsed = parse(&context, &expanded)?;
+    let work = match parsed.kind {
+        Kind::Compile => Work::Compile,
+        Kind::Link => Work::Link,
+    };
+    if work == Work::Link && !settings.link {
+        return Err(Reason::LinkOff);
+    }
+    let platform = settings.platform_for(work);
+    let salted = settings.toolchain_salt && !platform.contains_key("chrootRootDigest");
+    let mut identity = String::new();
+    let mut salt = settings.salt.clone();
+    if salted {
+        identity = toolchain::of_compiler(
+            session, &program, is_clang, known.family, work, &parsed.words, parsed.native,
+        )?
+        .0;
+        salt = format!("{salt}{}toolchain {identity}", if salt.is_empty() { "" } else { " " });
+    } else if parsed.native {
+        return Err(Reason::Native);
+    } else if settings.manifest && !settings.no_execute {
+        // What stands for the toolchain in what is only remembered here.
+        let metadata = std::fs::metadata(&real_program).map_err(|_| Reason::Tool)?;
+        identity = format!("{:?}", Stamp::of(&metadata));
+    }
+    let mut real = command.to_vec();
+    if launched == 0 {
+        // The same program that was looked at, whatever PATH says to others.
+        real[0].clone_from(&program);
+    }
+    let compiled: Vec<&(String, InputKind)> = parsed
+        .inputs
+        .iter()
+        .filter(|(_, kind)| matches!(kind, InputKind::Source | InputKind::Header | InputKind::AssemblerCpp))
+        .collect();
+    let sources = (!compiled.is_empty() || parsed.inputs.iter().any(|(_, kind)| *kind != InputKind::Object)).then(|| Sources {
+        named: parsed.inputs.iter().map(|(path, _)| path.clone()).collect(),
+        forced: parsed.forced.clone(),
+        precompiled: !is_clang,
+    });
+    let job = Job {
+        work,
+        label: if work == Work::Link { "link" } else { "compile" }.to_owned(),
+        real,
+        arguments: parsed.arguments.clone(),
+        environment: environment::select(
+            settings,
+            Reader::Compiler(known.family),
+            &session.environment,
+            &session.rules,
+        ),
+        platform,
+        products: override_products(session, &parsed),
+        output_directories: settings.output_directories.iter().cloned().collect(),
+        salt: salt.into_bytes(),
+        key: parsed.words.iter().cloned().chain([identity.clone()]).collect(),
+        made: parsed
+            .rewritten
+            .iter()
+            .map(|file| (file.name.clone(), Bytes::from(file.content.clone())))
+            .collect(),
+        directories: parsed.directories.clone(),
+        further_inputs: parsed.response_files.iter().chain(&parsed.named_inputs).cloned().collect(),
+        cold: cold(&parsed, &compiled),
+        manifest: true,
+        sources,
+    };
+    let inputs = CompilerInputs { session, program, compiler: known, is_clang, identity, parsed };
+    Ok((job, inputs))
+}
+
+fn override_products(session: &Session, parsed: &Parsed) -> Vec<Product> {
+    let files = &session.settings.output_files;
+    if files.is_empty() {
+        return parsed.products.clone();
+    }
+    files.iter().map(|path| Product { remote: path.clone(), local: path.clone() }).collect()
+}
+
+/// Whether a run can tell what it read: one source, and options that change nothing else.
+fn cold(parsed: &Parsed, compiled: &[&(String, InputKind)]) -> Option<Cold> {
+    let one = parsed.kind == Kind::Compile && compiled.len() == 1 && parsed.inputs.len() == 1;
+    if !one || parsed.recorded || parsed.words.iter().any(|word| word == "-MG") {
+        return None;
+    }
+    match (parsed.deps, &parsed.deps_file) {
+        (Deps::None, _) => Some(Cold {
+            options: ["-MD", "-MF", "{}"].map(str::to_owned).to_vec(),
+            own: None,
+        }),
+        (Deps::All, Some(file)) => Some(Cold { options: Vec::new(), own: Some(file.clone()) }),
+        _ => None,
+    }
+}
