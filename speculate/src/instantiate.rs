@@ -273,10 +273,7 @@ impl Job<'_, '_> {
                 let element = self.element_name(place).to_owned();
                 return Err(Stop::Skip(Reason::ElementGone { element }));
             };
-            let after = match self.whole(&place.path, element)? {
-                Some(root) => root,
-                None => continue,
-            };
+            let Some(after) = self.whole(&place.path, element)? else { continue };
             let after = if property.name == "chrootTreeDigest" {
                 let bytes: Bytes = self.forest.tree(after)?.encode_to_vec().into();
                 let digest = self.forest.function().digest(&bytes);

@@ -33,7 +33,7 @@ const FAILURES_IN_A_ROW: usize = 5;
 pub struct Notice {
     /// The task in the plan.
     pub task: usize,
-    /// The adapted action, if there is one.
+    /// The action that the build will ask for, if that is known.
     pub action: Option<Digest>,
     /// When it began, for what took time.
     pub begun: Option<Instant>,
@@ -154,7 +154,8 @@ impl Prime<'_> {
                 any = true;
                 match step {
                     Step::Unchanged(task) => {
-                        self.tell(plan, task, None, None, Event::Unchanged, notify);
+                        let base = plan.tasks().get(task).map(|task| task.base);
+                        self.tell(plan, task, base, None, Event::Unchanged, notify);
                     }
                     Step::Skipped(task, reason) => {
                         self.tell(plan, task, None, None, Event::Skipped(reason), notify);

@@ -1,5 +1,6 @@
 //! `speculate instantiate`: a dry run.
 
+use std::collections::HashMap;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -74,10 +75,15 @@ pub(crate) async fn run(
         };
         lines[task] = Some(Line { state: "deferred", action: None, reason: Some(reason) });
     }
+    let places: HashMap<(usize, usize), usize> = plan
+        .tasks()
+        .iter()
+        .enumerate()
+        .map(|(number, task)| ((task.element, task.index), number))
+        .collect();
     let mut text = String::new();
     for (index, base, element) in project.all_actions(&recorded) {
-        let task =
-            plan.tasks().iter().position(|task| task.element == element && task.index == index);
+        let task = places.get(&(element, index)).copied();
         let line = task.and_then(|task| lines[task].as_ref());
         let (state, action, reason) = match line {
             None => ("unchanged", Some(base), None),

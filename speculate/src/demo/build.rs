@@ -9,7 +9,7 @@ use forerunner_merkle::{Digest, Forest, Node, TreeBuilder, TreePath};
 use forerunner_proto::{Message, reapi};
 use forerunner_reapi::{Config, Content, Endpoint, ExecuteOptions};
 
-use super::sample::SAMPLES;
+use super::sample::{SAMPLES, Sample};
 
 /// Where the programs beside this one are seen in the sandbox.
 const TOOLS: &str = "/forerunner";
@@ -44,10 +44,10 @@ pub(crate) fn configure(config: &Config, root: &Path, tools: &Path) -> Config {
 /// Builds all elements, dependencies first.
 pub(crate) async fn build(endpoint: &Endpoint, changed: bool) -> Result<Vec<Built>> {
     let mut built: Vec<Built> = Vec::new();
-    for index in 0..SAMPLES.len() {
-        let one = element(endpoint, index, changed, &built)
+    for sample in &SAMPLES {
+        let one = element(endpoint, sample, changed, &built)
             .await
-            .with_context(|| format!("the build of `{}`", SAMPLES[index].name))?;
+            .with_context(|| format!("the build of `{}`", sample.name))?;
         built.push(one);
     }
     Ok(built)
@@ -55,11 +55,10 @@ pub(crate) async fn build(endpoint: &Endpoint, changed: bool) -> Result<Vec<Buil
 
 async fn element(
     endpoint: &Endpoint,
-    index: usize,
+    sample: &Sample,
     changed: bool,
     built: &[Built],
 ) -> Result<Built> {
-    let sample = &SAMPLES[index];
     let mut forest = Forest::new(endpoint.function());
     let directory = format!("buildstream/chain/{}", sample.name);
     let (sources, files) = sample.sources(changed, &mut forest)?;
