@@ -1,0 +1,6 @@
+set(text "/* generated */\nstatic const int table[] = {")
+foreach(number RANGE 0 63)
+  math(EXPR square "${number} * ${number}")
+  string(APPEND text "${square}, ")
+endforeach()
+file(WRITE ${OUT} "${text}};\n")

@@ -1,0 +1,2 @@
+#include "not/there.h"
+int three(void) { return 3; }

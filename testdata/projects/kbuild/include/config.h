@@ -1,0 +1,2 @@
+#define CONFIG_NET 1
+#define CONFIG_ANSWER 42
