@@ -177,7 +177,8 @@ impl Prime<'_> {
             for (task, action) in adapted {
                 if let Some(result) = results.get(&action.digest) {
                     if result.exit_code != 0 {
-                        let reason = Reason::Failed { exit_code: result.exit_code };
+                        let message = "so says the cached result".to_owned();
+                        let reason = Reason::Failed { exit_code: result.exit_code, message };
                         plan.skip(task);
                         let event = Event::Skipped(reason);
                         self.tell(plan, task, Some(action.digest), None, event, notify);
@@ -380,10 +381,17 @@ async fn judge(
     };
     match result.exit_code {
         0 => Ok(result),
-        exit_code => match wants_a_file(&stderr(endpoint, &result).await) {
-            true => Err(Reason::ShapeChanged),
-            false => Err(Reason::Failed { exit_code }),
-        },
+        exit_code => {
+            let stderr = stderr(endpoint, &result).await;
+            let stderr = String::from_utf8_lossy(&stderr);
+            Err(match wants_a_file(&stderr) {
+                Some(line) => Reason::ShapeChanged { message: line.to_owned() },
+                None => {
+                    let last = stderr.lines().rev().find(|line| !line.trim().is_empty());
+                    Reason::Failed { exit_code, message: last.unwrap_or_default().to_owned() }
+                }
+            })
+        }
     }
 }
 
@@ -398,12 +406,14 @@ async fn stderr(endpoint: &Endpoint, result: &reapi::ActionResult) -> Vec<u8> {
     }
 }
 
-/// Whether a compiler or linker says that it misses a file: gcc, clang, and ld in turn.
-fn wants_a_file(stderr: &[u8]) -> bool {
-    let text = String::from_utf8_lossy(stderr);
-    ["No such file or directory", "file not found", "cannot find"]
-        .iter()
-        .any(|message| text.contains(message))
+/// The line in which a compiler or linker says that it misses a file: gcc, clang, and ld in turn.
+fn wants_a_file(stderr: &str) -> Option<&str> {
+    let said = |line: &str| {
+        ["No such file or directory", "file not found", "cannot find"]
+            .iter()
+            .any(|message| line.contains(message))
+    };
+    stderr.lines().find(|line| said(line))
 }
 
 #[cfg(test)]
@@ -412,8 +422,9 @@ mod tests {
 
     #[test]
     fn a_new_include_is_recognised() {
-        assert!(wants_a_file(b"a.c:1:10: fatal error: new.h: No such file or directory\n"));
-        assert!(wants_a_file(b"a.c:1:10: fatal error: 'new.h' file not found\n"));
-        assert!(!wants_a_file(b"a.c:3:1: error: expected expression\n"));
+        let gcc = "In file included from b.h:1:\na.c:1:10: fatal error: new.h: No such file or directory\n";
+        assert!(wants_a_file(gcc).is_some_and(|line| line.starts_with("a.c:1:10")));
+        assert!(wants_a_file("a.c:1:10: fatal error: 'new.h' file not found\n").is_some());
+        assert_eq!(wants_a_file("a.c:3:1: error: expected expression\n"), None);
     }
 }

@@ -64,11 +64,16 @@ pub enum Reason {
     /// A content that the adapted action needs is not on the endpoint.
     InputMissing,
     /// It failed for want of a file: the source asks for something that it did not ask for before.
-    ShapeChanged,
+    ShapeChanged {
+        /// What it said.
+        message: String,
+    },
     /// It failed.
     Failed {
         /// The exit code of its command.
         exit_code: i32,
+        /// What it said last.
+        message: String,
     },
     /// The endpoint refused.
     Endpoint {
@@ -96,7 +101,7 @@ impl Reason {
             Self::DoNotCache => "do-not-cache",
             Self::ForeignEncoding => "foreign-encoding",
             Self::InputMissing => "input-missing",
-            Self::ShapeChanged => "shape-changed",
+            Self::ShapeChanged { .. } => "shape-changed",
             Self::Failed { .. } => "failed",
             Self::Endpoint { .. } => "endpoint",
             Self::Cancelled => "cancelled",
@@ -134,9 +139,8 @@ impl fmt::Display for Reason {
             Self::DoNotCache => f.write_str(": its result may not be cached"),
             Self::ForeignEncoding => f.write_str(": it has fields that are unknown to us"),
             Self::InputMissing => f.write_str(": an input is not on the endpoint"),
-            Self::ShapeChanged => f.write_str(": it asks for a file that it did not use before"),
-            Self::Failed { exit_code } => write!(f, ": exit code {exit_code}"),
-            Self::Endpoint { message } => write!(f, ": {message}"),
+            Self::Failed { exit_code, message } => write!(f, ": exit code {exit_code}: {message}"),
+            Self::ShapeChanged { message } | Self::Endpoint { message } => write!(f, ": {message}"),
             Self::Cancelled => Ok(()),
         }
     }
