@@ -104,20 +104,17 @@ impl Job {
         })
     }
 
-    /// Loads the tree of the action, laid over its base if it has one; answers with the root.
+    /// The root of the action's tree, laid over its base if it has one.
     ///
     /// # Errors
-    /// If a part is missing or malformed.
-    pub(crate) async fn load(
+    /// If a part that is needed for that is missing or malformed.
+    pub(crate) async fn merge(
         &self,
         endpoint: &Endpoint,
         forest: &mut Forest,
     ) -> Result<Digest, Failure> {
         let base = match self.platform.base {
-            None => {
-                endpoint.load(forest, &[self.input_root]).await?;
-                return Ok(self.input_root);
-            }
+            None => return Ok(self.input_root),
             Some(Base::Directory(digest)) => digest,
             Some(Base::Tree(digest)) => {
                 let tree: reapi::Tree = endpoint.message(&digest).await?;

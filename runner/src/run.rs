@@ -21,6 +21,7 @@ use crate::sandbox::{Ended, Ending, Limits, Waiting, interrupted, start};
 use crate::scratch::Scratch;
 use crate::settings::Settings;
 use crate::stage::{Staged, Stager};
+use crate::toolchain;
 
 mod post;
 mod upload;
@@ -133,16 +134,14 @@ impl Run<'_> {
         Ok((result, ended.ending))
     }
 
-    /// The tree that is staged. Its directories are known then, unless only a server needs them.
+    /// The tree that is staged. Of its directories only those are loaded that are needed to know;
+    /// staging may have no need of the others.
     async fn tree(&self, job: &Job, forest: &mut Forest) -> Result<Digest, Failure> {
-        let leave_to_server = self.endpoint.store().is_none()
-            && self.settings.local_cas
-            && !self.settings.host_toolchain
-            && job.platform.base.is_none();
-        if leave_to_server {
-            return Ok(job.input_root);
+        let root = job.merge(self.endpoint, forest).await?;
+        if self.settings.host_toolchain || self.endpoint.store().is_some() {
+            toolchain::load(self.endpoint, forest, &root).await?;
         }
-        job.load(self.endpoint, forest).await
+        Ok(root)
     }
 
     /// Starts the sandbox; where the kernel refuses an overlay, with copies.

@@ -13,6 +13,7 @@ use crate::settings::{Settings, StagingMode};
 
 mod copy;
 mod local_cas;
+mod plain;
 mod properties;
 
 use local_cas::Lease;
@@ -56,7 +57,7 @@ impl Stager<'_> {
         if let Some(store) = self.endpoint.store()
             && self.settings.workspace.is_none()
         {
-            return self.overlay(&store.clone(), root);
+            return self.overlay(&store.clone(), root).await;
         }
         if self.settings.local_cas {
             let made = self.forest.take_made();
@@ -110,21 +111,38 @@ impl Stager<'_> {
     }
 
     /// Hard links to the store's blobs below, everything that is written above.
-    fn overlay(&mut self, store: &Store, root: &Digest) -> Result<Staged, Failure> {
+    async fn overlay(&mut self, store: &Store, root: &Digest) -> Result<Staged, Failure> {
         let hold = store.hold()?;
-        let lower = store.tree(self.forest, root)?;
+        let (lower, plain) = self.lower(store, root).await?;
         let upper = self.scratch.path().join("upper");
         let work = self.scratch.path().join("work");
         for path in [&upper, &work] {
             std::fs::create_dir(path).map_err(Failure::file("make", path))?;
         }
-        properties::apply_above(store, self.forest, root, &upper)?;
+        properties::apply_above(store, self.forest, root, &upper, plain)?;
         Ok(Staged {
             root: Root::Overlay { lower: text(&lower)?, upper: text(&upper)?, work: text(&work)? },
             how: "by an overlay on the store",
             lease: None,
             _hold: Some(hold),
         })
+    }
+
+    /// The store's tree of `root`, and whether no node of it has properties of its own. When the
+    /// tree is there from an earlier time and known to be plain, nothing of it is read.
+    async fn lower(&mut self, store: &Store, root: &Digest) -> Result<(PathBuf, bool), Failure> {
+        if let Ok(lower) = store.tree(&Forest::new(store.function()), root)
+            && plain::is_marked(&lower)
+        {
+            return Ok((lower, true));
+        }
+        self.know(root).await?;
+        let lower = store.tree(self.forest, root)?;
+        let plain = !properties::are_set(self.forest, root);
+        if plain {
+            plain::mark(&lower);
+        }
+        Ok((lower, plain))
     }
 
     async fn know(&mut self, root: &Digest) -> Result<(), Failure> {

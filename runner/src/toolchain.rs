@@ -1,7 +1,9 @@
 //! The host's own compilers and libraries, for actions that bring none.
 
 use forerunner_merkle::{Digest, Forest, Node, TreePath};
+use forerunner_reapi::Endpoint;
 
+use crate::failure::Failure;
 use crate::plan::Mount;
 
 /// What a toolchain consists of on the usual systems.
@@ -21,6 +23,37 @@ const PLACES: [&str; 11] = [
 
 /// Where programs are: a tree that has one of these brings its own toolchain.
 const PROGRAMS: [&str; 2] = ["bin", "usr/bin"];
+
+/// Loads the directories near the root that decide what the sandbox gets of the host: those that
+/// [`mounts`] looks into, and `/tmp`.
+///
+/// # Errors
+/// If one is missing or malformed.
+pub(crate) async fn load(
+    endpoint: &Endpoint,
+    forest: &mut Forest,
+    root: &Digest,
+) -> Result<(), Failure> {
+    load_one(endpoint, forest, root).await?;
+    for name in ["etc", "tmp", "usr"] {
+        if let Some(child) = forest.get(root).and_then(|directory| directory.child(name)) {
+            load_one(endpoint, forest, &child).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn load_one(
+    endpoint: &Endpoint,
+    forest: &mut Forest,
+    digest: &Digest,
+) -> Result<(), Failure> {
+    if forest.get(digest).is_none() {
+        let bytes = endpoint.get(digest).await?;
+        forest.insert_encoded(*digest, &bytes)?;
+    }
+    Ok(())
+}
 
 /// Read-only mounts of the host's toolchain under the tree `root`, which is staged at `staged`.
 /// Where both have a directory, the tree's files lie over those of the host: a compile command

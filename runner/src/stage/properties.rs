@@ -1,5 +1,6 @@
 //! Modes and times of staged files.
 
+use std::collections::HashMap;
 use std::fs::Permissions;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -50,10 +51,11 @@ pub(super) fn apply_above(
     root: &Digest,
 
     upper: &Path,
+    plain: bool,
 ) -> Result<(), Failure> {
-    let mut special = std::collections::HashMap::new();
-    let wanted = has_properties(forest, root, &mut special);
-    if wanted {
+    if !plain {
+        let mut special = HashMap::new();
+        has_properties(forest, root, &mut special);
         apply_level(store, forest, root, upper, &special)?;
     }
     // The root of an overlay looks as its upper layer does.
@@ -62,12 +64,13 @@ pub(super) fn apply_above(
         .map_err(Failure::file("set the attributes of", upper))
 }
 
+/// Whether anything in the tree has a time or mode of its own.
+pub(super) fn are_set(forest: &Forest, root: &Digest) -> bool {
+    has_properties(forest, root, &mut HashMap::new())
+}
+
 /// Whether anything at or below a directory has properties.
-fn has_properties(
-    forest: &Forest,
-    digest: &Digest,
-    known: &mut std::collections::HashMap<Digest, bool>,
-) -> bool {
+fn has_properties(forest: &Forest, digest: &Digest, known: &mut HashMap<Digest, bool>) -> bool {
     if let Some(answer) = known.get(digest) {
         return *answer;
     }
@@ -90,7 +93,7 @@ fn apply_level(
     forest: &Forest,
     digest: &Digest,
     at: &Path,
-    special: &std::collections::HashMap<Digest, bool>,
+    special: &HashMap<Digest, bool>,
 ) -> Result<(), Failure> {
     let Some(directory) = forest.get(digest) else { return Ok(()) };
     for (name, file) in directory.files() {
