@@ -6,6 +6,7 @@
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -13,8 +14,17 @@ use anyhow::{Context, Result, bail};
 /// It listens within a second on an idle machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A running casd; it ends when dropped.
+/// Those that are no longer used. Each waits for its connections, and ours are closed by the
+/// runtime only after they were dropped; so nobody waits for a casd while dropping it.
+static UNUSED: Mutex<Vec<Process>> = Mutex::new(Vec::new());
+
+/// A running casd; [`end_unused`] ends it after it was dropped.
 pub(crate) struct Casd {
+    process: Option<Process>,
+    url: String,
+}
+
+struct Process {
     child: Child,
     folder: tempfile::TempDir,
 }
@@ -56,24 +66,25 @@ impl Casd {
         let child = command
             .spawn()
             .with_context(|| format!("`{}` cannot be started", program.display()))?;
-        let mut casd = Self { child, folder };
+        let mut process = Process { child, folder };
         let begun = Instant::now();
         while UnixStream::connect(&socket).is_err() {
-            let ended = casd.child.try_wait()?;
+            let ended = process.child.try_wait()?;
             if ended.is_some() || begun.elapsed() > PATIENCE {
-                let log = std::fs::read_to_string(casd.folder.path().join("log"));
+                let log = std::fs::read_to_string(process.folder.path().join("log"));
                 let log = log.unwrap_or_default();
                 let last = log.lines().last().unwrap_or("it says nothing");
                 bail!("`{}` does not serve `{}`: {last}", program.display(), cache.display());
             }
             std::thread::sleep(Duration::from_millis(20));
         }
-        Ok(casd)
+        let url = format!("unix:{}", socket.display());
+        Ok(Self { process: Some(process), url })
     }
 
     /// Its address.
-    pub(crate) fn url(&self) -> String {
-        format!("unix:{}", self.folder.path().join("casd.sock").display())
+    pub(crate) fn url(&self) -> &str {
+        &self.url
     }
 }
 
@@ -89,12 +100,27 @@ fn find(program: &Path) -> PathBuf {
 
 impl Drop for Casd {
     fn drop(&mut self) {
+        let process = self.process.take();
+        UNUSED.lock().unwrap_or_else(PoisonError::into_inner).extend(process);
+    }
+}
+
+/// Ends those that were dropped, once their connections had time to close.
+pub(crate) fn end_unused() {
+    let unused = std::mem::take(&mut *UNUSED.lock().unwrap_or_else(PoisonError::into_inner));
+    for mut process in unused {
         // SIGTERM lets it unmount and write down what it has; a signal of our own would need
         // unsafe code, and `kill` is part of every system.
-        let asked = Command::new("kill").arg(self.child.id().to_string()).status();
-        if !asked.is_ok_and(|status| status.success()) {
-            let _ = self.child.kill();
+        let asked = Command::new("kill").arg(process.child.id().to_string()).status();
+        let begun = Instant::now();
+        let patient = asked.is_ok_and(|status| status.success());
+        while patient && begun.elapsed() < PATIENCE {
+            match process.child.try_wait() {
+                Ok(None) => std::thread::sleep(Duration::from_millis(10)),
+                _ => break,
+            }
         }
-        let _ = self.child.wait();
+        let _ = process.child.kill();
+        let _ = process.child.wait();
     }
 }

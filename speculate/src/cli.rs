@@ -169,6 +169,7 @@ pub(crate) fn run() -> ExitCode {
             let result = runtime.block_on(dispatch(cli));
             // A reader of standard input that blocks must not hold up the end.
             runtime.shutdown_background();
+            crate::casd::end_unused();
             result
         }
         Err(error) => Err(error.into()),

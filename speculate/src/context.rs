@@ -79,7 +79,7 @@ pub(crate) fn endpoint(args: &EndpointArgs) -> Result<Opened> {
         let local = &config.local;
         let (runner, arguments) = (&local.runner, &args.casd_runner_args);
         let started = Casd::start(&args.casd, cache, runner, arguments, local.jobs)?;
-        args.remote = Some(started.url());
+        args.remote = Some(started.url().to_owned());
         config = self::config(&args)?;
         casd = Some(started);
     }

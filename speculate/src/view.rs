@@ -102,6 +102,10 @@ pub fn view(recorded: &Recorded, loaded: &Loaded) -> Vec<ActionView> {
                 let places = recorded.origins.get(&digest).into_iter().flatten();
                 let origins = places.map(origin).collect();
                 let path = format!("{}=", property.name);
+                // The Command of an older client names it, too.
+                if view.inputs.iter().any(|input| input.path == path && input.digest == digest) {
+                    continue;
+                }
                 view.inputs.push(InputView { path, digest, origins });
             }
             view.inputs.sort_by(|left, right| left.path.cmp(&right.path));

@@ -63,6 +63,9 @@ pub(crate) async fn run(args: &EndpointArgs, from: &From) -> Result<ExitCode> {
         }
     }
     if !wanted.is_empty() {
+        // The connections of the endpoint close when the runtime has a moment.
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        crate::casd::end_unused();
         let folder = tempfile::Builder::new().prefix("speculate-").tempdir()?;
         checkout(options, &shown, &wanted, folder.path())?;
         let endpoint = endpoint(args)?;

@@ -1,0 +1,6 @@
+#include "num.h"
+
+int num_square(int value)
+{
+    return num_clamped(value * value);
+}
