@@ -99,8 +99,9 @@ pub struct Formed {
 /// [`Reason::InputName`] if an input has a name, or two inputs one place, that a tree cannot have.
 pub fn form(parts: &Parts<'_>) -> Result<Formed, Reason> {
     let settings = parts.settings;
-    let working_directory = working_directory(parts);
-    let tree = tree::build(parts, &working_directory)?;
+    let working_directory = working_directory(parts, |directory| parts.rules.map(directory));
+    // The reference forgets the prefix map here, so both must be named by it.
+    let tree = tree::build(parts, &self::working_directory(parts, str::to_owned))?;
     let mut output_paths: Vec<String> =
         parts.products.iter().map(|product| product.remote.clone()).collect();
     output_paths.extend(parts.output_directories.iter().cloned());
@@ -121,14 +122,10 @@ pub fn form(parts: &Parts<'_>) -> Result<Formed, Reason> {
             .map(|(name, value)| EnvironmentVariable { name: name.clone(), value: value.clone() })
             .collect(),
         working_directory: working_directory.clone(),
+        output_paths: output_paths.clone(),
         ..Default::default()
     };
     set_platform(&mut command, &platform);
-    if settings.reapi_minor >= 1 {
-        command.output_paths.clone_from(&output_paths);
-    } else {
-        set_old_outputs(&mut command, parts);
-    }
     let command_bytes = Bytes::from(command.encode_to_vec());
     let command_digest = parts.function.digest(&command_bytes);
     let action = reapi::Action {
@@ -157,21 +154,15 @@ fn set_platform(command: &mut reapi::Command, platform: &reapi::Platform) {
     command.platform = (!platform.properties.is_empty()).then(|| platform.clone());
 }
 
-#[allow(deprecated)]
-fn set_old_outputs(command: &mut reapi::Command, parts: &Parts<'_>) {
-    command.output_files = parts.products.iter().map(|product| product.remote.clone()).collect();
-    command.output_directories = parts.output_directories.to_vec();
-}
-
 /// The whole current directory where paths are kept; otherwise as many of its last names as some
 /// input or output leads above it.
-fn working_directory(parts: &Parts<'_>) -> String {
+fn working_directory(parts: &Parts<'_>, map: impl Fn(&str) -> String) -> String {
     let (settings, directory) = (parts.settings, &parts.rules.directory);
     if !settings.deps_directory.is_empty() {
         return settings.working_dir_prefix.clone();
     }
     if settings.no_path_rewrite && settings.working_dir_prefix.is_empty() {
-        return parts.rules.map(directory).trim_start_matches('/').to_owned();
+        return map(directory).trim_start_matches('/').to_owned();
     }
     let levels = parts
         .inputs
@@ -182,7 +173,7 @@ fn working_directory(parts: &Parts<'_>) -> String {
         .map(paths::levels_above)
         .max()
         .unwrap_or(0);
-    let own = paths::last_names(&parts.rules.map(directory), levels);
+    let own = paths::last_names(&map(directory), levels);
     match (settings.working_dir_prefix.is_empty(), own.is_empty()) {
         (true, _) => own,
         (false, true) => settings.working_dir_prefix.clone(),

@@ -160,12 +160,19 @@ fn understand<'a>(
     Ok((job, inputs))
 }
 
+/// What the user names instead of what the command says. With inputs named by the user, the
+/// reference guesses no outputs either.
 fn override_products(session: &Session, parsed: &Parsed) -> Vec<Product> {
-    let files = &session.settings.output_files;
-    if files.is_empty() {
+    let settings = &session.settings;
+    let named = !settings.output_files.is_empty()
+        || !settings.output_directories.is_empty()
+        || !settings.deps_override.is_empty()
+        || !settings.deps_directory.is_empty();
+    if !named {
         return parsed.products.clone();
     }
-    files.iter().map(|path| Product { remote: path.clone(), local: path.clone() }).collect()
+    let files = settings.output_files.iter();
+    files.map(|path| Product { remote: path.clone(), local: path.clone() }).collect()
 }
 
 /// Whether a run can tell what it read: one source, and options that change nothing else.

@@ -331,8 +331,8 @@ fn reapi_minor(raw: &Raw) -> Result<u32, SettingError> {
     let text = raw.text("RECC_REAPI_VERSION").filter(|t| !t.is_empty()).unwrap_or("2.12");
     text.strip_prefix("2.")
         .and_then(|minor| minor.parse().ok())
-        .filter(|minor| *minor <= 12)
-        .ok_or_else(|| SettingError::Word("RECC_REAPI_VERSION", text.to_owned(), "2.0 to 2.12"))
+        .filter(|minor| (1..=12).contains(minor))
+        .ok_or_else(|| SettingError::Word("RECC_REAPI_VERSION", text.to_owned(), "2.1 to 2.12"))
 }
 
 fn level(raw: &Raw) -> Result<Level, SettingError> {
@@ -431,6 +431,7 @@ mod tests {
     #[test]
     fn what_cannot_mean_anything_is_named() {
         assert!(read(&[("RECC_REAPI_VERSION", "3.0")]).is_err());
+        assert!(read(&[("RECC_REAPI_VERSION", "2.0")]).is_err());
         assert!(read(&[("RECC_LOG_LEVEL", "loud")]).is_err());
         assert!(read(&[("RECC_CAS_DIGEST_FUNCTION", "CRC")]).is_err());
         assert!(read(&[("RECC_SERVER", "x"), ("RECC_RETRY_LIMIT", "many")]).is_err());

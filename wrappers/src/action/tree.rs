@@ -32,7 +32,8 @@ pub(super) fn build(parts: &Parts<'_>, working_directory: &str) -> Result<InputT
         walk(&mut builder, working_directory)?;
     }
     for (remote, place, local) in parts.inputs {
-        if settings.exclude_paths.iter().any(|excluded| paths::is_below(remote, excluded)) {
+        let tidy = paths::normalise(remote);
+        if settings.exclude_paths.iter().any(|excluded| paths::is_below(&tidy, excluded)) {
             continue;
         }
         let absolute = remote.starts_with('/');
@@ -44,7 +45,9 @@ pub(super) fn build(parts: &Parts<'_>, working_directory: &str) -> Result<InputT
         // The directories that `..` leads out of must exist, so that the path can be followed;
         // the reference makes them even for a file that is left out.
         let path = walk_up(&mut builder, &full)?;
-        if absolute && !settings.global_paths {
+        // A whole directory is named from its root.
+        let whole = !settings.deps_directory.is_empty();
+        if absolute && !settings.global_paths && !whole {
             continue;
         }
         let put = match place {

@@ -263,7 +263,7 @@ impl<'a> Draft<'a> {
                 self.add(flag.name, &path, separate);
             }
             Effect::DepsTarget => {
-                let path = if value.starts_with('/') { rewritten() } else { value.to_owned() };
+                let path = rewritten();
                 self.add(flag.name, &path, separate);
             }
             Effect::DepsAll | Effect::DepsUser => {
@@ -298,9 +298,10 @@ impl<'a> Draft<'a> {
                 self.both(word);
             }
             Effect::ProfileNote => {
+                // The reference leaves this path as it is.
                 self.profile_note = Some(value.to_owned());
-                let path = rewritten();
-                self.add(flag.name, &path, false);
+                self.add(flag.name, value, false);
+                self.deps_arguments.push(word.to_owned());
             }
             Effect::SplitDwarf => {
                 self.split_dwarf = word != "-gsplit-dwarf=single";
@@ -376,8 +377,7 @@ impl<'a> Draft<'a> {
                     if word == "-MF" {
                         self.deps_file = Some(value.clone());
                     }
-                    let absolute = word == "-MF" || value.starts_with('/');
-                    let path = if absolute { self.rules.rewrite(value) } else { value.clone() };
+                    let path = self.rules.rewrite(value);
                     push(self, word, None);
                     push(self, &path, None);
                 }

@@ -89,15 +89,14 @@ impl Draft<'_> {
             return Err(Reason::OutputSpecial);
         }
         let mut remote = self.rules.rewrite(&local);
+        let above = |path: &str| path.split('/').any(|part| part == "..");
         if self.anywhere && self.rules.keep() {
-            remote = paths::relative(
-                &paths::absolute(&remote, &self.rules.directory),
-                &self.rules.directory,
-            );
-        }
-        let outside = remote.split('/').any(|part| part == "..");
-        if remote.starts_with('/') || (outside && !self.anywhere) {
+            let directory = &self.rules.directory;
+            remote = paths::relative(&paths::absolute(&remote, directory), directory);
+        } else if remote.starts_with('/') || above(&remote) {
             return Err(Reason::OutputPlace);
+        } else {
+            remote = paths::normalise(&remote);
         }
         Ok(Product { remote, local })
     }

@@ -25,6 +25,9 @@ impl Engine<'_> {
         stats: &mut StatCache,
     ) -> Result<Known, Reason> {
         let settings = &self.session.settings;
+        if !settings.deps_directory.is_empty() {
+            return self.whole_directory(job, stats);
+        }
         let gathered = if settings.deps_override.is_empty() {
             inputs.find()?
         } else {
@@ -49,9 +52,13 @@ impl Engine<'_> {
         self.refuse_by_name(&paths)?;
         let learned = self.learn(job, gathered, &paths)?;
         paths.extend(learned.precompiled.iter().cloned());
-        let (places, facts) = self.places(job, &paths, stats)?;
+        let (mut places, facts) = self.places(job, &paths, stats)?;
+        for (link, target) in &gathered.links {
+            places.push((link.clone(), Place::Symlink(target.clone()), None));
+        }
         let formed = self.form(job, &places)?;
-        let variant = (!learned.unclear).then(|| Variant {
+        // Nothing watches links.
+        let variant = (!learned.unclear && gathered.links.is_empty()).then(|| Variant {
             action: formed.action,
             inputs: facts,
             present: learned.present,
@@ -74,6 +81,40 @@ impl Engine<'_> {
         variant.action = formed.action;
         variant.inputs = facts;
         Ok(Known { formed, variant: Some(variant) })
+    }
+
+    /// Everything below a directory, at its own path; links stay links.
+    fn whole_directory(&self, job: &Job, stats: &mut StatCache) -> Result<Known, Reason> {
+        let session = self.session;
+        let root = paths::absolute(&session.settings.deps_directory, &session.directory);
+        let mut places: Places = Vec::new();
+        let own = paths::normalise(&session.settings.deps_directory);
+        let own = if own == "." { String::new() } else { format!("/{}", own.trim_start_matches('/')) };
+        let mut queue = vec![(PathBuf::from(root), own)];
+        while let Some((at, name)) = queue.pop() {
+            let entries = std::fs::read_dir(&at).map_err(|_| Reason::DepsFailed)?;
+            for entry in entries {
+                let entry = entry.map_err(|_| Reason::DepsFailed)?;
+                let path = entry.path();
+                let own = entry.file_name().into_string().map_err(|_| Reason::InputName)?;
+                let remote = format!("{name}/{own}");
+                let kind = entry.file_type().map_err(|_| Reason::DepsFailed)?;
+                if kind.is_dir() {
+                    places.push((remote.clone(), Place::Directory, None));
+                    queue.push((path, remote));
+                } else if kind.is_symlink() {
+                    let target = std::fs::read_link(&path).map_err(|_| Reason::DepsFailed)?;
+                    let target = target.to_str().ok_or(Reason::InputName)?.to_owned();
+                    places.push((remote, Place::Symlink(target), None));
+                } else {
+                    let known = stats.know(&path).map_err(|_| Reason::InputChanged)?;
+                    let file = File::new(known.digest, known.executable);
+                    places.push((remote, Place::File(file), Some(path)));
+                }
+            }
+        }
+        let formed = self.form(job, &places)?;
+        Ok(Known { formed, variant: None })
     }
 
     fn refuse_by_name(&self, paths: &[String]) -> Result<(), Reason> {

@@ -5,6 +5,8 @@
 pub enum LinkEffect {
     /// Takes a value and means nothing to us.
     Value,
+    /// `-dynamic-linker`
+    Loader,
     /// `-o`
     Output,
     /// `-L`
@@ -28,12 +30,12 @@ pub enum LinkEffect {
 }
 
 use LinkEffect::{
-    Directory, Library, Output, Read, Refuse, RunPath, RunPathLink, Script, Shared, Static, Value,
+    Directory, Library, Loader, Output, Read, Refuse, RunPath, RunPathLink, Script, Shared, Static, Value,
 };
 
 /// Options whose value is the next word, or stands after `=`.
 const LONG: &[(&str, LinkEffect)] = &[
-    ("audit", Value), ("defsym", Value), ("depaudit", Value), ("dynamic-linker", Value),
+    ("audit", Value), ("defsym", Value), ("depaudit", Value), ("dynamic-linker", Loader),
     ("entry", Value), ("exclude-libs", Value), ("export-dynamic-symbol", Value),
     ("filter", Value), ("fini", Value), ("format", Value), ("gpsize", Value), ("hash-style", Value),
     ("image-base", Value), ("init", Value), ("oformat", Value), ("plugin-opt", Value),

@@ -98,6 +98,12 @@ impl State<'_> {
             let value = if separate { at.next().map(String::as_str) } else { value };
             let value = || value.ok_or(Reason::LinkerUnknown);
             match effect {
+                // The reference takes it for an input, and what it needs.
+                LinkEffect::Loader => {
+                    if self.search.as_reference {
+                        self.file(value()?)?;
+                    }
+                }
                 LinkEffect::Value | LinkEffect::Output | LinkEffect::Directory => {}
                 LinkEffect::Static => only_static = true,
                 LinkEffect::Shared => only_static = false,
@@ -108,7 +114,7 @@ impl State<'_> {
                     let path = value()?;
                     let plugin = word.trim_start_matches('-') == "plugin";
                     if plugin && self.search.as_reference {
-                        // The reference takes the plugin for part of the toolchain.
+                        self.file(path)?;
                         continue;
                     }
                     if self.search.as_reference {
@@ -254,10 +260,15 @@ impl State<'_> {
         first.extend(all(&self.run_path));
         first.extend(all(self.search.library_path));
         let mut last = machine.last;
-        last.extend(all(&self.dirs));
+        if self.search.as_reference {
+            last = all(&self.dirs).into_iter().chain(last).collect();
+        } else {
+            last.extend(all(&self.dirs));
+        }
         for library in (LibraryPath { first, last }).closure(&self.shared) {
             if let Some(path) = library.to_str() {
-                self.push(path);
+                let tidy = paths::normalise(path);
+                self.push(if self.search.as_reference { &tidy } else { path });
             }
         }
     }

@@ -3,17 +3,16 @@
 use crate::command::Product;
 use crate::engine::{Engine, Gathered, Inputs, Job, Outcome};
 use crate::environment::{self, Reader};
-use crate::paths;
 use crate::reason::Reason;
 use crate::search_path::SearchPath;
 use crate::settings::Work;
 
 /// Nothing but what the settings name.
-struct Named(Vec<String>);
+struct Named;
 
 impl Inputs for Named {
     fn find(&mut self) -> Result<Gathered, Reason> {
-        Ok(Gathered { paths: std::mem::take(&mut self.0), ..Gathered::default() })
+        Ok(Gathered::default())
     }
 
     fn search_path(&mut self) -> Option<SearchPath> {
@@ -29,13 +28,13 @@ pub(super) fn run(engine: &mut Engine<'_>, command: &[String]) -> Outcome {
     let Some(program) = session.resolve(name) else {
         return engine.uncached("command", Reason::Tool, command);
     };
-    let mut arguments = vec![session.rules.rewrite_program(&program)];
-    arguments.extend_from_slice(rest);
-    let paths = match below(&settings.deps_directory, &session.directory) {
-        Ok(paths) => paths,
-        Err(error) => {
-            let _written = writeln!(engine.err, "recc: `{}`: {error}", settings.deps_directory);
-            return Outcome::Exit(100);
+    // A compiler's command is rewritten as always; any other stands as it is.
+    let known = super::understand(session, command).ok().map(|(job, _)| job);
+    let (arguments, made, directories) = match known {
+        Some(job) => (job.arguments, job.made, job.directories),
+        None => {
+            let program = session.rules.rewrite_program(&program);
+            ([program].into_iter().chain(rest.iter().cloned()).collect(), Vec::new(), Vec::new())
         }
     };
     let job = Job {
@@ -58,30 +57,12 @@ pub(super) fn run(engine: &mut Engine<'_>, command: &[String]) -> Outcome {
         output_directories: settings.output_directories.iter().cloned().collect(),
         salt: settings.salt.clone().into_bytes(),
         key: Vec::new(),
-        made: Vec::new(),
-        directories: Vec::new(),
+        made,
+        directories,
         further_inputs: Vec::new(),
         cold: None,
         manifest: false,
         sources: None,
     };
-    engine.run(&job, &mut Named(paths))
-}
-
-/// Every file below a directory, as seen from the current one.
-fn below(directory: &str, current: &str) -> std::io::Result<Vec<String>> {
-    let mut found = Vec::new();
-    let mut queue = Vec::new();
-    if !directory.is_empty() {
-        queue.push(directory.trim_end_matches('/').to_owned());
-    }
-    while let Some(at) = queue.pop() {
-        for entry in std::fs::read_dir(paths::absolute(&at, current))? {
-            let entry = entry?;
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let path = format!("{at}/{name}");
-            if entry.file_type()?.is_dir() { queue.push(path) } else { found.push(path) }
-        }
-    }
-    Ok(found)
+    engine.run(&job, &mut Named)
 }

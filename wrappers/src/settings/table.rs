@@ -91,7 +91,7 @@ const SERVERS: &[Setting] = &[
     row("RECC_KEEPALIVE_TIME", Number, "0", "Seconds between signs of life on an idle connection; 0 for none."),
     row("RECC_CAS_GET_CAPABILITIES", Flag, "off", "Ask the server for its limits first."),
     row("RECC_CAS_DIGEST_FUNCTION", Text, "SHA256", "MD5, SHA1, SHA256, SHA384, SHA512, or BLAKE3, which the reference does not have."),
-    row("RECC_REAPI_VERSION", Text, "2.12", "Version of the protocol that actions are formed by, 2.0 to 2.12."),
+    row("RECC_REAPI_VERSION", Text, "2.12", "Version of the protocol that actions are formed by, 2.1 to 2.12."),
     row("RECC_CORRELATED_INVOCATIONS_ID", Text, "", "Sent with each request, to group them."),
     row("RECC_USE_LOCALCAS", Flag, "off", "Let the server read inputs by their path where it can."),
     row("RECC_LOCALCAS_OPEN_INPUT_FILES", Flag, "off", "With RECC_USE_LOCALCAS: open each input once, so that a tracer sees it."),
