@@ -121,6 +121,17 @@ enum Command {
         #[arg(last = true, required = true)]
         command: Vec<std::ffi::OsString>,
     },
+    /// One HTML page: what was primed, when, what the builds since asked for, what was wasted.
+    Report {
+        #[command(flatten)]
+        graph: GraphArgs,
+        /// What `prime --trace` wrote.
+        #[arg(long, value_name = "FILE")]
+        trace: PathBuf,
+        /// Write the page here instead of to standard output.
+        #[arg(long, value_name = "FILE")]
+        html: Option<PathBuf>,
+    },
     /// Make the element graph of a project.
     #[command(subcommand)]
     Import(commands::import::From),
@@ -194,6 +205,9 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
             commands::record::run(endpoint, &element, sources.as_deref(), &command).await
         }
         Command::Verify { graph, json } => commands::verify::run(endpoint, &graph, json).await,
+        Command::Report { graph, trace, html } => {
+            commands::report::run(endpoint, &graph, &trace, html.as_deref()).await
+        }
         Command::Import(from) => commands::import::run(endpoint, &from).await,
         Command::Store(chore) => commands::store::run(endpoint, chore),
         Command::Demo { json, keep } => commands::demo::run(json, keep).await,

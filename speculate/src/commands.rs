@@ -9,6 +9,7 @@ pub(crate) mod instantiate;
 pub(crate) mod prime;
 pub(crate) mod progress;
 pub(crate) mod record;
+pub(crate) mod report;
 pub(crate) mod show;
 pub(crate) mod store;
 pub(crate) mod verify;

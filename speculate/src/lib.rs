@@ -28,6 +28,7 @@ pub mod project;
 mod random_projects;
 pub mod reason;
 pub mod recorded;
+pub mod report;
 #[cfg(test)]
 mod simulated;
 pub mod summary;
