@@ -3,7 +3,7 @@
 use std::ffi::CString;
 use std::path::PathBuf;
 
-use forerunner_merkle::{Digest, Forest};
+use forerunner_merkle::{Digest, Forest, TreePath};
 
 use crate::failure::Failure;
 use crate::job::Job;
@@ -75,12 +75,21 @@ pub(crate) fn blueprint(
         inner: (platform.uid, platform.gid),
         network: platform.network,
         bits32: platform.bits32,
-        keep_tmp: settings.keep_tmp,
+        keep_tmp: settings.keep_tmp || has_tmp(forest, tree, job),
         directories: job.outputs.parents(),
         working_directory: job.working_directory.clone(),
         mounts,
         exec: exec(job).map_err(SandboxError::from)?,
     })
+}
+
+/// Whether inputs or the working directory are below `/tmp`: a new one would hide them. That
+/// happens to whoever builds there with whole paths.
+fn has_tmp(forest: &Forest, tree: &Digest, job: &Job) -> bool {
+    let inside = |path: &TreePath| path.names().first().is_some_and(|name| &**name == "tmp");
+    let tmp = forest.get(tree).and_then(|root| root.child("tmp"));
+    let filled = tmp.and_then(|tmp| forest.get(&tmp)).is_some_and(|tmp| !tmp.is_empty());
+    filled || inside(&job.working_directory)
 }
 
 fn exec(job: &Job) -> Result<Exec, std::ffi::NulError> {
