@@ -1,9 +1,9 @@
 //! The life of one action.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 
-use forerunner_gateway::{Gateway, Policy, Recorder};
+use forerunner_gateway::{Gateway, Policy, Recorder, SandboxRoot};
 use forerunner_merkle::{Digest, Forest};
 use forerunner_proto::{Message, reapi};
 use forerunner_reapi::{Config, Content, Endpoint, Record};
@@ -106,7 +106,7 @@ impl Run<'_> {
             self.begin(job, &mut stager, &root, staged, &scratch, &logs).await?;
         metadata.message.execution_start_timestamp = Some(timestamp());
         metadata.publish();
-        let gateway = self.gateway(job, &scratch)?;
+        let gateway = self.gateway(job, &scratch, waiting.root.as_fd())?;
         let limits = Limits {
             timeout: job.timeout,
             grace: self.settings.grace,
@@ -182,7 +182,13 @@ impl Run<'_> {
     }
 
     /// Serves the socket that the action asks for, at a place that the plan binds into the sandbox.
-    fn gateway(&self, job: &Job, scratch: &Scratch) -> Result<Option<Gateway>, Failure> {
+    /// Paths that clients name are those below `root`.
+    fn gateway(
+        &self,
+        job: &Job,
+        scratch: &Scratch,
+        root: BorrowedFd<'_>,
+    ) -> Result<Option<Gateway>, Failure> {
         if job.platform.socket.is_none() {
             return Ok(None);
         }
@@ -195,7 +201,11 @@ impl Run<'_> {
         }
         let policy = Policy { update_allowed: self.settings.nested_update };
         let path = blueprint::socket(scratch);
-        Ok(Some(Gateway::start(&path, &config, policy, self.recorder.clone())?))
+        let inside = SandboxRoot::new();
+        let root = root.try_clone_to_owned();
+        inside.set(root.map_err(Failure::file("open the root beside", &path))?);
+        let recorder = self.recorder.clone();
+        Ok(Some(Gateway::start_for_sandbox(&path, &config, policy, recorder, inside)?))
     }
 
     /// Takes and uploads what the command left.

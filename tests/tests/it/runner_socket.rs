@@ -201,6 +201,49 @@ fn actions_are_executed_through_the_socket() {
 }
 
 #[test]
+fn files_of_the_sandbox_are_captured_and_exported_by_path() {
+    use forerunner_proto::buildgrid::{CaptureFilesRequest, ExportFilesRequest};
+
+    let labs = [Lab::embedded(), Lab::casd()];
+    for lab in labs.into_iter().flatten() {
+        let stored = b"exported".to_vec();
+        let exported = FUNCTION.digest(&stored);
+        let blobs = vec![(exported, Content::Bytes(stored.into()))];
+        lab.runtime.block_on(lab.endpoint.upload(blobs)).expect("an upload");
+        let mut case = waiting("cat /w/exported").file("in", "input").link("out", "/../../etc");
+        case.arguments[2] = format!("echo made > /w/made; {}", case.arguments[2]);
+        let outcome = with_socket(&lab, &case, async |socket| {
+            let mut client = socket.local_cas().expect("a server");
+            let paths = ["/in", "/w/made", "w/made", "/out/hostname", "/etc/hostname", "/shared"];
+            let request = CaptureFilesRequest {
+                path: paths.map(str::to_owned).to_vec(),
+                ..CaptureFilesRequest::default()
+            };
+            let answer = client.capture_files(request).await.expect("an answer").into_inner();
+            let digest = |content: &[u8]| Some(FUNCTION.digest(content).to_proto());
+            let made = digest(b"made\n");
+            let expected = [digest(b"input"), made.clone(), made.clone(), None, None, None];
+            let found: Vec<_> = answer.responses.into_iter().map(|it| it.digest).collect();
+            assert_eq!(found, expected);
+            let request = ExportFilesRequest {
+                path: "/w".to_owned(),
+                output_files: vec![reapi::OutputFile {
+                    path: "exported".to_owned(),
+                    digest: Some(exported.to_proto()),
+                    ..Default::default()
+                }],
+                ..Default::default()
+            };
+            let answer = client.export_files(request).await.expect("an answer").into_inner();
+            assert_eq!(answer.responses[0].status.as_ref().map(|status| status.code), Some(0));
+        });
+        assert_eq!(outcome.stdout(), "exported", "{outcome:#?}");
+        // What was captured is stored.
+        lab.get(&FUNCTION.digest(b"made\n").to_proto());
+    }
+}
+
+#[test]
 fn a_long_path_of_a_socket_works() {
     let Some(lab) = Lab::embedded() else { return };
     let long = "d".repeat(100);
