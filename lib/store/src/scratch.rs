@@ -99,7 +99,10 @@ impl Store {
         for entry in std::fs::read_dir(self.layout().temporaries()).into_iter().flatten().flatten()
         {
             let path = entry.path();
-            if is_dead(&path) && remove_tree(&path).is_ok() {
+            // Locked until it is gone: whoever is just making it then makes another one.
+            if let Some(_lock) = dead(&path)
+                && remove_tree(&path).is_ok()
+            {
                 removed += 1;
             }
         }
@@ -107,19 +110,16 @@ impl Store {
     }
 }
 
-fn is_dead(path: &Path) -> bool {
-    let Ok(metadata) = std::fs::symlink_metadata(path) else {
-        return false;
-    };
+/// Whether nobody uses it; a folder is locked then, until what is answered is dropped.
+fn dead(path: &Path) -> Option<Option<Flock<File>>> {
+    let metadata = std::fs::symlink_metadata(path).ok()?;
     if !metadata.is_dir() {
         // A `format` file in the making lives for a moment only.
         let age = metadata.modified().ok().and_then(|time| time.elapsed().ok());
-        return age.is_some_and(|age| age.as_secs() > 60);
+        return age.is_some_and(|age| age.as_secs() > 60).then_some(None);
     }
-    let Ok(file) = File::open(path) else {
-        return false;
-    };
-    Flock::lock(file, FlockArg::LockExclusiveNonblock).is_ok()
+    let file = File::open(path).ok()?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).ok().map(Some)
 }
 
 /// When this process started, in clock ticks since boot (proc(5), stat, field 22); 0 if unknown.
