@@ -143,8 +143,11 @@ impl Project {
             }
             if let Some(record) = record::read(endpoint, &element.name).await? {
                 element.subactions = Some(record.subactions);
-                if element.sources.is_none() {
-                    element.sources = record.sources.or(record.input_root).map(Tree::Digest);
+                // The sources that this build used; those that lie there now may have been edited.
+                if record.sources.is_some() {
+                    element.sources = record.sources.map(Tree::Digest);
+                } else if element.sources.is_none() {
+                    element.sources = record.input_root.map(Tree::Digest);
                 }
             }
         }
