@@ -19,6 +19,7 @@ use crate::cache::{Cache, CacheError};
 use crate::command::Product;
 use crate::manifest::{Change, Key, Manifest, Variant, Verdict};
 use crate::reason::Reason;
+use crate::run;
 use crate::search_path::SearchPath;
 use crate::session::Session;
 use crate::settings::Work;
@@ -69,6 +70,10 @@ pub struct Job {
     pub manifest: bool,
     /// Whether the sources are read for what dependency lists do not show.
     pub sources: Option<Sources>,
+    /// What the tool reads from standard input, if that was read already.
+    pub stdin: Option<Bytes>,
+    /// Tells from an output whether it is a function of the inputs.
+    pub accept: Option<fn(&std::path::Path) -> bool>,
 }
 
 /// A command whose run tells its inputs.
@@ -184,6 +189,22 @@ impl Engine<'_> {
         Outcome::Replace(real.to_vec())
     }
 
+    /// Runs a command whose standard input was read already.
+    pub fn run_with_stdin(&mut self, words: &[String], stdin: &[u8]) -> Outcome {
+        let Some((program, arguments)) = words.split_first() else { return Outcome::Exit(127) };
+        match run::capture(program, arguments, Some(stdin), &[]) {
+            Ok(captured) => {
+                let _written = self.out.write_all(&captured.stdout).and_then(|()| self.out.flush());
+                let _written = self.err.write_all(&captured.stderr).and_then(|()| self.err.flush());
+                Outcome::Exit(captured.code)
+            }
+            Err(error) => {
+                let _written = writeln!(self.err, "recc: `{program}` cannot be started: {error}");
+                Outcome::Exit(run::start_error_code(&error))
+            }
+        }
+    }
+
     fn only_form(
         &mut self,
         job: &Job,
@@ -219,7 +240,7 @@ impl Engine<'_> {
             let variant = remembered.manifest.variants.remove(at);
             let action = variant.action;
             self.session.log.debug(format_args!("manifest holds for action {action}"));
-            let hit = self.look_up(cache, job, &action);
+            let hit = self.look_up(cache, job, &action, stats);
             remembered.manifest.variants.insert(0, variant.clone());
             if at > 0 || renewed {
                 remembered.save();
@@ -246,7 +267,7 @@ impl Engine<'_> {
             Ok(known) => known,
             Err(reason) => return self.uncached(&job.label, reason, &job.real),
         };
-        match self.look_up(cache, job, &known.formed.action) {
+        match self.look_up(cache, job, &known.formed.action, stats) {
             Ok(Some(code)) => {
                 remembered.remember(known.variant);
                 return Outcome::Exit(code);
@@ -312,6 +333,7 @@ impl Engine<'_> {
         cache: &Cache,
         job: &Job,
         action: &Digest,
+        stats: &mut StatCache,
     ) -> Result<Option<i32>, CacheError> {
         let settings = &self.session.settings;
         if settings.skip_cache {
@@ -323,7 +345,7 @@ impl Engine<'_> {
             return Ok(None);
         }
         self.session.log.info(format_args!("Action Cache hit for [{action}]"));
-        let bytes = match self.deliver(cache, job, action, &result) {
+        let bytes = match self.deliver(cache, job, action, &result, Some(stats)) {
             Ok(bytes) => bytes,
             // A result that cannot be used counts as none.
             Err(error) => {

@@ -24,3 +24,4 @@ pub mod stamp;
 pub mod stat_cache;
 pub mod stats;
 pub mod toolchain;
+pub mod tools;

@@ -155,6 +155,8 @@ fn understand<'a>(
         cold: cold(&parsed, &compiled),
         manifest: true,
         sources,
+        stdin: None,
+        accept: None,
     };
     let inputs = CompilerInputs { session, program, compiler: known, is_clang, identity, parsed };
     Ok((job, inputs))

@@ -30,22 +30,29 @@ pub fn start_error_code(error: &io::Error) -> i32 {
     if error.kind() == io::ErrorKind::NotFound { 127 } else { 126 }
 }
 
-/// Runs a command and keeps what it writes. Its standard input is ours.
+/// Runs a command and keeps what it writes. Its standard input is ours, or the bytes given.
 ///
 /// # Errors
 /// If it cannot be started.
 pub fn capture(
     program: &str,
     arguments: &[String],
+    stdin: Option<&[u8]>,
     environment: &[(&str, &str)],
 ) -> io::Result<Captured> {
     let begun = Instant::now();
     let mut command = Command::new(program);
-    command.args(arguments).stdin(Stdio::inherit());
+    command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.stdin(if stdin.is_some() { Stdio::piped() } else { Stdio::inherit() });
     for (name, value) in environment {
         command.env(name, value);
     }
-    let output = command.output()?;
+    let mut child = command.spawn()?;
+    if let (Some(bytes), Some(mut pipe)) = (stdin, child.stdin.take()) {
+        // What is read here are scripts; a tool that does not read them to their end says why.
+        let _written = io::Write::write_all(&mut pipe, bytes);
+    }
+    let output = child.wait_with_output()?;
     Ok(Captured {
         code: code(output.status),
         stdout: output.stdout,

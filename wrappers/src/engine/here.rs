@@ -161,7 +161,7 @@ impl Engine<'_> {
         };
         let mut arguments = arguments.to_vec();
         arguments.extend_from_slice(further);
-        match run::capture(program, &arguments, &[]) {
+        match run::capture(program, &arguments, job.stdin.as_deref(), &[]) {
             Ok(captured) => {
                 let _written = self.out.write_all(&captured.stdout).and_then(|()| self.out.flush());
                 let _written = self.err.write_all(&captured.stderr).and_then(|()| self.err.flush());
@@ -219,6 +219,9 @@ impl Engine<'_> {
                     return Ok(None);
                 }
                 continue;
+            }
+            if job.accept.is_some_and(|accept| !accept(&path)) {
+                return Ok(None);
             }
             let failed = |error| CacheError::File(path.clone(), error);
             let executable = is_executable(&std::fs::metadata(&path).map_err(failed)?);

@@ -31,7 +31,7 @@ impl Engine<'_> {
         self.session
             .log
             .info(format_args!("Remote execution finished with exit code {}", result.exit_code));
-        let bytes = self.deliver(cache, job, &formed.action, &result)?;
+        let bytes = self.deliver(cache, job, &formed.action, &result, None)?;
         let fate = if response.cached_result { Fate::Hit } else { Fate::Miss };
         self.count(&job.label, fate, bytes, deliver::execution_time(&result));
         Ok(result.exit_code)

@@ -63,6 +63,8 @@ pub(super) fn run(engine: &mut Engine<'_>, command: &[String]) -> Outcome {
         cold: None,
         manifest: false,
         sources: None,
+        stdin: None,
+        accept: None,
     };
     engine.run(&job, &mut Named)
 }

@@ -114,7 +114,7 @@ impl CompilerInputs<'_> {
         }
         let environment: Vec<(&str, &str)> =
             settings.deps_env.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        let asked = run::capture(&self.program, &arguments, &environment)
+        let asked = run::capture(&self.program, &arguments, None, &environment)
             .map_err(|_| Reason::DepsFailed)?;
         if asked.code != 0 {
             self.session.log.info(format_args!(

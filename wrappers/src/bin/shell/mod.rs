@@ -27,3 +27,22 @@ pub(crate) fn main(what: &Program) -> ExitCode {
         }
     }
 }
+
+/// The name that this program was started by.
+#[allow(dead_code)]
+pub(crate) fn own_name() -> String {
+    std::env::args_os().next().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// A command with its program before it, unless it has one.
+#[allow(dead_code)]
+pub(crate) fn with_program(
+    program: &str,
+    arguments: &[std::ffi::OsString],
+) -> Vec<std::ffi::OsString> {
+    let named = arguments.first().is_some_and(|first| {
+        first.to_string_lossy().rsplit('/').next().is_some_and(|name| name.ends_with(program))
+    });
+    let own = (!named).then(|| program.into());
+    own.into_iter().chain(arguments.iter().cloned()).collect()
+}

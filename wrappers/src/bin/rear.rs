@@ -1,0 +1,19 @@
+//! rear: `ar` as a cached action.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use forerunner_wrappers::program::Program;
+use forerunner_wrappers::tools::rear;
+
+mod shell;
+
+fn main() -> ExitCode {
+    shell::main(&Program {
+        name: "rear",
+        usage: "usage: rear [AR] ARGUMENTS…   (AR: ar, llvm-ar, TARGET-ar, gcc-ar; else REAR_AR, else ar)\n       \
+                rear --stats | --zero-stats | --help | --version",
+        handle: |engine, words| rear::run(engine, &shell::own_name(), words),
+        real: |arguments: &[OsString]| Some(shell::with_program("ar", arguments)),
+    })
+}

@@ -1,0 +1,341 @@
+//! The command line of `ar`.
+
+use std::path::Path;
+
+use crate::command::response::Expanded;
+use crate::link::archive::{self, Archive};
+use crate::paths;
+use crate::reason::Reason;
+
+/// What an `ar` command reads and writes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ArCommand {
+    /// Files read, as named: the archive itself if it is there, members, response files.
+    pub inputs: Vec<String>,
+    /// The archive.
+    pub outputs: Vec<String>,
+    /// Plugins named by the command.
+    pub plugins: Vec<String>,
+}
+
+/// Options with a long name that change nothing for us, or only how they are read.
+const LONG_VALUES: &[&str] = &["--target", "--output", "--plugin", "--record-libdeps", "--format", "--rsp-quoting"];
+
+/// What the letters say.
+#[derive(Default)]
+struct Letters {
+    operation: Option<char>,
+    index: bool,
+    update: bool,
+    real_times: bool,
+    thin: bool,
+    relative: bool,
+    count: bool,
+    prefix: bool,
+}
+
+impl Letters {
+    fn take(&mut self, letters: &str) -> Result<(), Reason> {
+        for letter in letters.chars() {
+            match letter {
+                'd' | 'm' | 'q' | 'r' => self.set(letter)?,
+                // These only read, or write other files than archives.
+                'p' | 't' | 'x' => return Err(Reason::Operation),
+                'M' => self.set('M')?,
+                's' => self.index = true,
+                'a' | 'b' | 'i' => self.relative = true,
+                'N' => self.count = true,
+                'u' => self.update = true,
+                'U' => self.real_times = true,
+                'T' => self.thin = true,
+                'P' => self.prefix = true,
+                'c' | 'D' | 'f' | 'o' | 'O' | 'S' | 'v' => {}
+                // `l` takes a value in newer versions only; `V` shows the version.
+                _ => return Err(Reason::Syntax),
+            }
+        }
+        Ok(())
+    }
+
+    fn set(&mut self, operation: char) -> Result<(), Reason> {
+        match self.operation.replace(operation) {
+            Some(before) if before != operation => Err(Reason::Syntax),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Reads a command line, without the program. `script` is what stands on standard input, which
+/// only `-M` reads.
+///
+/// # Errors
+/// Why it is not cached.
+pub fn read(
+    expanded: &Expanded,
+    directory: &str,
+    script: impl FnOnce() -> Option<String>,
+) -> Result<ArCommand, Reason> {
+    let mut letters = Letters::default();
+    let mut command = ArCommand {
+        inputs: expanded.files.iter().chain(&expanded.nested).cloned().collect(),
+        ..ArCommand::default()
+    };
+    let mut names: Vec<&str> = Vec::new();
+    let mut words = expanded.words.iter().enumerate();
+    let mut only_names = false;
+    while let Some((index, word)) = words.next() {
+        if only_names {
+            names.push(word);
+        } else if word == "--" {
+            only_names = true;
+        } else if let Some(long) = word.strip_prefix("--") {
+            let (name, inline) = match word.split_once('=') {
+                Some((name, value)) => (name, Some(value.to_owned())),
+                None => (word.as_str(), None),
+            };
+            match name {
+                "--thin" => letters.thin = true,
+                "--plugin" | "--target" | "--format" | "--rsp-quoting" => {
+                    let value = match inline {
+                        Some(value) => value,
+                        None => words.next().map(|(_, word)| word.clone()).ok_or(Reason::Syntax)?,
+                    };
+                    if name == "--plugin" {
+                        command.plugins.push(value);
+                    }
+                }
+                name if LONG_VALUES.contains(&name) => return Err(Reason::Syntax),
+                _ if long.len() == 1 => return Err(Reason::Syntax),
+                _ => return Err(Reason::Operation),
+            }
+        } else if let Some(rest) = word.strip_prefix('-').filter(|rest| !rest.is_empty()) {
+            if rest.starts_with('X') {
+                return Err(Reason::Syntax);
+            }
+            letters.take(rest)?;
+        } else if index == 0 {
+            letters.take(word)?;
+        } else {
+            names.push(word);
+        }
+    }
+    if letters.operation == Some('M') {
+        let text = script().ok_or(Reason::StandardInput)?;
+        read_script(&text, directory, &mut command)?;
+        return Ok(command);
+    }
+    finish(&letters, names, directory, command)
+}
+
+fn finish(
+    letters: &Letters,
+    names: Vec<&str>,
+    directory: &str,
+    mut command: ArCommand,
+) -> Result<ArCommand, Reason> {
+    let mut names = names.into_iter();
+    if letters.relative {
+        names.next().ok_or(Reason::Syntax)?;
+    }
+    if letters.count {
+        names.next().ok_or(Reason::Syntax)?;
+    }
+    let archive = names.next().ok_or(Reason::NoInput)?;
+    let there = exists(archive, directory);
+    let operation = match letters.operation {
+        Some(operation) => operation,
+        None if letters.index => 's',
+        None => return Err(Reason::Syntax),
+    };
+    if letters.real_times {
+        return Err(Reason::NonDeterministic);
+    }
+    if letters.update && there {
+        return Err(Reason::MtimeUpdate);
+    }
+    if letters.prefix && letters.thin {
+        // Full paths of members depend on where the archive is; ar itself resolves them.
+        command.outputs.clear();
+    }
+    if there {
+        add_archive(archive, directory, &mut command.inputs)?;
+    } else if matches!(operation, 'd' | 'm' | 's') {
+        // An error; the tool says it better.
+        return Err(Reason::Operation);
+    }
+    match operation {
+        'r' | 'q' => {
+            for name in names {
+                if !exists(name, directory) {
+                    return Err(Reason::Operation);
+                }
+                // A thin archive holds what its members' archives hold.
+                add_archive(name, directory, &mut command.inputs)?;
+            }
+        }
+        // Names within the archive.
+        _ => {}
+    }
+    command.outputs.push(archive.to_owned());
+    Ok(command)
+}
+
+fn exists(name: &str, directory: &str) -> bool {
+    Path::new(&paths::absolute(name, directory)).exists()
+}
+
+/// Adds a file, and if it is a thin archive all that it stands for.
+fn add_archive(name: &str, directory: &str, inputs: &mut Vec<String>) -> Result<(), Reason> {
+    if inputs.iter().any(|input| input == name) {
+        return Ok(());
+    }
+    let full = paths::absolute(name, directory);
+    if !Path::new(&full).is_file() {
+        return Err(Reason::Operation);
+    }
+    inputs.push(name.to_owned());
+    let members = match archive::look(Path::new(&full)) {
+        Ok(Archive::Thin(members)) => members,
+        Ok(_) => return Ok(()),
+        Err(_) => return Err(Reason::ForeignFormat),
+    };
+    let root = format!("{}/", directory.trim_end_matches('/'));
+    for member in members {
+        let member = member.to_str().ok_or(Reason::InputName)?;
+        let shown = if name.starts_with('/') {
+            member
+        } else {
+            member.strip_prefix(&root).unwrap_or(member)
+        };
+        add_archive(shown, directory, inputs)?;
+    }
+    Ok(())
+}
+
+/// An MRI script that makes one archive from files.
+fn read_script(text: &str, directory: &str, command: &mut ArCommand) -> Result<(), Reason> {
+    let mut output: Option<String> = None;
+    let mut saved = false;
+    for line in text.lines() {
+        let line = line.split([';', '*']).next().unwrap_or_default().trim();
+        if line.is_empty() {
+            continue;
+        }
+        if line.ends_with('+') {
+            return Err(Reason::Syntax);
+        }
+        let (verb, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+        let operands: Vec<&str> =
+            rest.split([',', ' ', '\t']).filter(|word| !word.is_empty()).collect();
+        match verb.to_ascii_uppercase().as_str() {
+            "CREATE" | "CREATETHIN" if output.is_none() && operands.len() == 1 => {
+                output = Some(operands[0].to_owned());
+            }
+            "ADDLIB" if operands.len() == 1 && !rest.contains('(') => {
+                add_archive(operands[0], directory, &mut command.inputs)?;
+            }
+            "ADDMOD" => {
+                for name in operands {
+                    add_archive(name, directory, &mut command.inputs)?;
+                }
+            }
+            "SAVE" if output.is_some() => saved = true,
+            "END" => break,
+            _ => return Err(Reason::Operation),
+        }
+    }
+    let output = output.filter(|_| saved).ok_or(Reason::Operation)?;
+    // A script leaves what is there until it saves.
+    if exists(&output, directory) {
+        add_archive(&output, directory, &mut command.inputs)?;
+    }
+    command.outputs.push(output);
+    Ok(())
+}
+
+/// Whether no member of an archive bears a time or an owner.
+#[must_use]
+pub fn is_deterministic(path: &Path) -> bool {
+    use std::io::{Read as _, Seek as _, SeekFrom};
+    let check = || -> Option<bool> {
+        let mut file = std::fs::File::open(path).ok()?;
+        let end = file.metadata().ok()?.len();
+        let mut magic = [0; 8];
+        file.read_exact(&mut magic).ok()?;
+        let thin = &magic == b"!<thin>\n";
+        let mut at = 8_u64;
+        while at + 60 <= end {
+            file.seek(SeekFrom::Start(at)).ok()?;
+            let mut header = [0; 60];
+            file.read_exact(&mut header).ok()?;
+            let text = |range: std::ops::Range<usize>| -> Option<&str> {
+                Some(std::str::from_utf8(header.get(range)?).ok()?.trim())
+            };
+            let name = text(0..16)?;
+            let special = name == "/" || name == "//" || name == "/SYM64/";
+            let zero = |range| text(range).is_some_and(|field| field.is_empty() || field == "0");
+            if !(zero(16..28) && zero(28..34) && zero(34..40)) {
+                return Some(false);
+            }
+            let size: u64 = text(48..58)?.parse().ok()?;
+            at += 60 + if thin && !special { 0 } else { size + size % 2 };
+        }
+        Some(true)
+    };
+    check().unwrap_or(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::response;
+
+    fn command(folder: &Path, line: &str) -> Result<ArCommand, Reason> {
+        let words = response::split(line);
+        let expanded = response::expand(&words, folder).expect("words");
+        read(&expanded, folder.to_str().expect("UTF-8"), || {
+            Some("CREATE n.a\nADDLIB old.a\nADDMOD a.o, b.o\nSAVE\nEND\n".to_owned())
+        })
+    }
+
+    #[test]
+    fn operations() {
+        let folder = tempfile::tempdir().expect("a directory");
+        for (name, text) in [("a.o", "a"), ("b.o", "b"), ("old.a", "!<arch>\n"), ("r", "a.o b.o")] {
+            std::fs::write(folder.path().join(name), text).expect("written");
+        }
+        let at = |line: &str| command(folder.path(), line);
+        let ok = |line: &str, inputs: &str, output: &str| {
+            let found = at(line).unwrap_or_else(|reason| panic!("{line}: {reason}"));
+            assert_eq!((found.inputs.join(" ").as_str(), found.outputs[0].as_str()), (inputs, output), "{line}");
+        };
+        ok("rcs new.a a.o b.o", "a.o b.o", "new.a");
+        ok("-rcs new.a a.o b.o", "a.o b.o", "new.a");
+        ok("rcs old.a a.o", "old.a a.o", "old.a");
+        ok("rcu new.a a.o", "a.o", "new.a");
+        ok("cDPrST new.a a.o", "a.o", "new.a");
+        ok("csrDT new.a a.o", "a.o", "new.a");
+        ok("qc new.a a.o a.o", "a.o", "new.a");
+        ok("rb x.o old.a a.o", "old.a a.o", "old.a");
+        ok("dN 2 old.a a.o", "old.a", "old.a");
+        ok("s old.a", "old.a", "old.a");
+        ok("--thin -rc new.a a.o", "a.o", "new.a");
+        ok("--plugin p.so rc new.a a.o", "a.o", "new.a");
+        ok("rc new.a @r", "r a.o b.o", "new.a");
+        ok("-M", "old.a a.o b.o", "n.a");
+        for (line, reason) in [
+            ("t old.a", Reason::Operation),
+            ("x old.a", Reason::Operation),
+            ("p old.a a.o", Reason::Operation),
+            ("rcU new.a a.o", Reason::NonDeterministic),
+            ("rcu old.a a.o", Reason::MtimeUpdate),
+            ("rc new.a gone.o", Reason::Operation),
+            ("--version", Reason::Operation),
+            ("rd old.a a.o", Reason::Syntax),
+            ("c new.a", Reason::Syntax),
+            ("r", Reason::NoInput),
+        ] {
+            assert_eq!(at(line), Err(reason), "{line}");
+        }
+    }
+}
