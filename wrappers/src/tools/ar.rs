@@ -81,9 +81,9 @@ pub fn read(
         ..ArCommand::default()
     };
     let mut names: Vec<&str> = Vec::new();
-    let mut words = expanded.words.iter().enumerate();
-    let mut only_names = false;
-    while let Some((index, word)) = words.next() {
+    let mut words = expanded.words.iter();
+    let (mut only_names, mut lettered) = (false, false);
+    while let Some(word) = words.next() {
         if only_names {
             names.push(word);
         } else if word == "--" {
@@ -98,7 +98,7 @@ pub fn read(
                 "--plugin" | "--target" | "--format" | "--rsp-quoting" => {
                     let value = match inline {
                         Some(value) => value,
-                        None => words.next().map(|(_, word)| word.clone()).ok_or(Reason::Syntax)?,
+                        None => words.next().cloned().ok_or(Reason::Syntax)?,
                     };
                     if name == "--plugin" {
                         command.plugins.push(value);
@@ -113,8 +113,11 @@ pub fn read(
                 return Err(Reason::Syntax);
             }
             letters.take(rest)?;
-        } else if index == 0 {
+            lettered = true;
+        } else if !lettered {
+            // The first plain word holds the letters if none came with a dash.
             letters.take(word)?;
+            lettered = true;
         } else {
             names.push(word);
         }
