@@ -132,6 +132,9 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         html: Option<PathBuf>,
     },
+    /// The table of origins.
+    #[command(subcommand)]
+    Index(commands::index::Job),
     /// Make the element graph of a project.
     #[command(subcommand)]
     Import(commands::import::From),
@@ -208,6 +211,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Report { graph, trace, html } => {
             commands::report::run(endpoint, &graph, &trace, html.as_deref()).await
         }
+        Command::Index(job) => commands::index::run(endpoint, &job).await,
         Command::Import(from) => commands::import::run(endpoint, &from).await,
         Command::Store(chore) => commands::store::run(endpoint, chore),
         Command::Demo { json, keep } => commands::demo::run(json, keep).await,

@@ -5,6 +5,7 @@ pub(crate) mod demo;
 pub(crate) mod follow;
 pub(crate) mod generate;
 pub(crate) mod import;
+pub(crate) mod index;
 pub(crate) mod instantiate;
 pub(crate) mod prime;
 pub(crate) mod progress;

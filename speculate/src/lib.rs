@@ -10,6 +10,7 @@ pub mod error;
 pub mod generate;
 pub mod graph;
 pub mod history;
+pub mod index;
 pub mod instantiate;
 #[cfg(test)]
 mod lessons;

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::collections::HashSet;
 
-use forerunner_merkle::{Digest, Forest, MissingDirectory, Node};
+use forerunner_merkle::{Digest, Forest, MissingDirectory};
 
+use crate::index::{TreeRow, tree_rows};
 use crate::place::{Kind, Place};
 
 /// Where content is found, over all elements. Places refer to elements by their index in the graph.
@@ -34,16 +35,20 @@ impl Origins {
         element: usize,
         root: Digest,
     ) -> Result<(), MissingDirectory> {
+        self.add_rows(kind, element, root, tree_rows(forest, root)?);
+        Ok(())
+    }
+
+    /// As [`Self::add_tree`], for the files of the tree as a list.
+    pub fn add_rows(&mut self, kind: Kind, element: usize, root: Digest, rows: Vec<TreeRow>) {
         let element = element as u32;
         if kind == Kind::Artifact {
             self.add(root, Place { kind, element, path: "".into(), action: None });
         }
-        forest.leaves(root, &mut |path, node| {
-            if let Node::File(file) = node {
-                let path = path.to_string().into_boxed_str();
-                self.add(file.digest, Place { kind, element, path, action: None });
-            }
-        })
+        for (digest, path) in rows {
+            let path = path.into_boxed_str();
+            self.add(digest, Place { kind, element, path, action: None });
+        }
     }
 
     /// Adds the tree of an element laid over those of all elements below it.

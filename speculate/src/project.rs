@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::generate::{Subject, expand, generate};
 use crate::graph::{Graph, Tree};
 use crate::history::{self, Entry};
+use crate::index::{Tables, TreeRow, tree_rows};
 use crate::instantiate::union;
 use crate::load;
 use crate::loaded::Loaded;
@@ -38,6 +39,8 @@ pub struct Project {
     pub graph: Graph,
     /// What was loaded so far.
     pub loaded: Loaded,
+    /// Where tables of trees are kept from one run to the next, if anywhere.
+    pub tables: Option<Tables>,
 }
 
 /// What was generated for one element.
@@ -77,7 +80,7 @@ impl Project {
                 }
             }
         }
-        Ok(Self { graph, loaded })
+        Ok(Self { graph, loaded, tables: None })
     }
 
     /// The elements with their trees.
@@ -180,7 +183,6 @@ impl Project {
         for index in &subjects {
             needed.extend(self.graph.below(*index));
         }
-        self.load_trees(endpoint, &needed).await?;
         let all: Vec<Digest> = self
             .graph
             .elements()
@@ -193,7 +195,8 @@ impl Project {
         if mode.reads_results() {
             load::outputs(endpoint, &all, &mut self.loaded).await?;
         }
-        let origins = self.origins(&needed)?;
+        let rows = self.load_or_read(endpoint, &needed, &subjects).await?;
+        let origins = self.origins_with(&needed, rows)?;
         let known = self.known();
         let mut generated = Vec::new();
         let mut blobs = Vec::new();
@@ -234,17 +237,72 @@ impl Project {
     /// # Errors
     /// If a tree is not loaded.
     pub fn origins(&mut self, needed: &HashSet<usize>) -> Result<Origins, Error> {
+        self.origins_with(needed, HashMap::new())
+    }
+
+    /// Loads the trees of `needed`. Of those without actions of their own, only the files have to
+    /// be known: for these the tables of earlier runs will do, which are answered.
+    async fn load_or_read(
+        &mut self,
+        endpoint: &Endpoint,
+        needed: &HashSet<usize>,
+        subjects: &[usize],
+    ) -> Result<HashMap<Digest, Vec<TreeRow>>, Error> {
+        let mut rows = HashMap::new();
+        // A tree that a platform names is compared as a whole.
+        let whole = self.loaded.actions.values().any(|action| action.chroots().next().is_some());
+        let Some(tables) = self.tables.clone().filter(|_| !whole) else {
+            self.load_trees(endpoint, needed).await?;
+            return Ok(rows);
+        };
+        let known = self.known();
+        let mut load: HashSet<usize> = HashSet::new();
+        let mut keep: Vec<Digest> = Vec::new();
+        for index in needed {
+            let roots = [known[*index].sources, known[*index].artifact];
+            if subjects.contains(index) {
+                load.insert(*index);
+                continue;
+            }
+            for root in roots.into_iter().flatten() {
+                match tables.read(&root) {
+                    Some(table) => {
+                        rows.insert(root, table);
+                    }
+                    None => {
+                        load.insert(*index);
+                        keep.push(root);
+                    }
+                }
+            }
+        }
+        self.load_trees(endpoint, &load).await?;
+        for root in keep {
+            // A table that cannot be kept is read from the tree the next time.
+            let _ = tables.write(&root, &tree_rows(&self.loaded.forest, root)?);
+        }
+        Ok(rows)
+    }
+
+    fn origins_with(
+        &mut self,
+        needed: &HashSet<usize>,
+        rows: HashMap<Digest, Vec<TreeRow>>,
+    ) -> Result<Origins, Error> {
         let known = self.known();
         let mut origins = Origins::new();
         for (index, element) in known.iter().enumerate() {
             if !needed.contains(&index) {
                 continue;
             }
-            if let Some(root) = element.sources {
-                origins.add_tree(&self.loaded.forest, Kind::Source, index, root)?;
-            }
-            if let Some(root) = element.artifact {
-                origins.add_tree(&self.loaded.forest, Kind::Artifact, index, root)?;
+            for (kind, root) in
+                [(Kind::Source, element.sources), (Kind::Artifact, element.artifact)]
+            {
+                let Some(root) = root else { continue };
+                match rows.get(&root).cloned() {
+                    Some(rows) => origins.add_rows(kind, index, root, rows),
+                    None => origins.add_tree(&self.loaded.forest, kind, index, root)?,
+                }
             }
             for digest in self.graph.elements()[index].subactions.iter().flatten() {
                 if let Some(action) = self.loaded.actions.get(digest) {

@@ -123,7 +123,7 @@ impl Build {
     /// What `generate` finds for every element that has actions.
     pub(crate) fn recorded(&self, mode: Mode) -> HashMap<usize, Recorded> {
         let graph = Graph::new(self.elements.clone()).expect("no cycle");
-        let mut project = Project { graph, loaded: self.loaded.clone() };
+        let mut project = Project { graph, loaded: self.loaded.clone(), tables: None };
         let all: HashSet<usize> = (0..self.elements.len()).collect();
         let origins = project.origins(&all).expect("all trees are known");
         let known = project.known();

@@ -18,6 +18,7 @@ pub(crate) async fn run(
     format: Format,
 ) -> Result<ExitCode> {
     let (endpoint, mut project) = project(endpoint, graph).await?;
+    project.tables = crate::commands::index::tables(&endpoint.config);
     let generated = project.generate(&endpoint, mode, format, now_seconds()).await?;
     for one in &generated {
         let name = &project.graph.elements()[one.element].name;
