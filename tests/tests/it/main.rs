@@ -4,6 +4,7 @@
 mod bad_input;
 mod endpoint;
 mod endpoint_faults;
+mod faults_recc;
 mod gateway;
 mod house;
 mod projects;

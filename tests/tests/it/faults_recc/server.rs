@@ -1,0 +1,411 @@
+//! A server that works, except for what it is told to do wrong. Each method can be refused, never
+//! answered, answered with a lie, or break the connection; and the server can be dead in several
+//! ways (see `line`).
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use bytes::Bytes;
+use forerunner_merkle::{Digest, DigestFunction};
+use forerunner_proto::bytestream::byte_stream_server::{ByteStream, ByteStreamServer};
+use forerunner_proto::bytestream::{
+    QueryWriteStatusRequest, QueryWriteStatusResponse, ReadRequest, ReadResponse, WriteRequest,
+    WriteResponse,
+};
+use forerunner_proto::longrunning::Operation;
+use forerunner_proto::reapi::action_cache_server::{ActionCache, ActionCacheServer};
+use forerunner_proto::reapi::capabilities_server::{Capabilities, CapabilitiesServer};
+use forerunner_proto::reapi::content_addressable_storage_server::{
+    ContentAddressableStorage, ContentAddressableStorageServer,
+};
+use forerunner_proto::reapi::execution_server::{Execution, ExecutionServer};
+use forerunner_proto::{Kept, reapi, rpc, semver};
+use tokio::sync::{Notify, mpsc};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::server::Router;
+use tonic::{Code, Request, Response, Status, Streaming};
+
+use super::lies::{self, Lie};
+
+/// Most bytes of one batch: small, so that objects of tests travel as streams too.
+pub(super) const BATCH_LIMIT_BYTES: usize = 20_000;
+
+/// A method of the protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Rpc {
+    GetCapabilities,
+    GetActionResult,
+    UpdateActionResult,
+    FindMissingBlobs,
+    BatchUpdateBlobs,
+    BatchReadBlobs,
+    Read,
+    Write,
+    Execute,
+}
+
+/// What goes wrong with a method.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// It answers with an error.
+    Refuse(Code),
+    /// It never answers.
+    Silent,
+    /// The connection breaks, for a stream in the middle of it.
+    Cut,
+    /// It answers with something wrong.
+    Lie(Lie),
+}
+
+/// What the server holds.
+#[derive(Clone, Default)]
+pub(super) struct Content {
+    pub(super) blobs: HashMap<Digest, Bytes>,
+    pub(super) results: HashMap<Digest, Bytes>,
+}
+
+/// The server.
+#[derive(Clone, Default)]
+pub(super) struct Server {
+    state: Arc<Mutex<State>>,
+    /// Breaks every connection (see `line`).
+    pub(super) scissors: Arc<Notify>,
+}
+
+#[derive(Default)]
+struct State {
+    content: Content,
+    fault: Option<(Rpc, Fault)>,
+    /// How often the fault was met.
+    met: u32,
+}
+
+impl Server {
+    pub(super) fn with(content: Content) -> Self {
+        let server = Self::default();
+        server.state().content = content;
+        server
+    }
+
+    /// From now on this goes wrong, or nothing.
+    pub(super) fn set_fault(&self, fault: Option<(Rpc, Fault)>) {
+        self.state().fault = fault;
+    }
+
+    /// How often the fault was met so far.
+    pub(super) fn met(&self) -> u32 {
+        self.state().met
+    }
+
+    pub(super) fn content(&self) -> Content {
+        self.state().content.clone()
+    }
+
+    pub(super) fn router(&self) -> Router {
+        tonic::transport::Server::builder()
+            .add_service(CapabilitiesServer::new(self.clone()))
+            .add_service(ByteStreamServer::new(self.clone()))
+            .add_service(ContentAddressableStorageServer::new(self.clone()))
+            .add_service(ActionCacheServer::new(self.clone()))
+            .add_service(ExecutionServer::new(self.clone()))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no panic before")
+    }
+
+    /// Does what is wrong with a method; answers with the lie it is to tell, if any.
+    async fn enter(&self, rpc: Rpc) -> Result<Option<Lie>, Status> {
+        let fault = {
+            let mut state = self.state();
+            let fault = state.fault.filter(|(at, _)| *at == rpc).map(|(_, fault)| fault);
+            state.met += u32::from(fault.is_some());
+            fault
+        };
+        match fault {
+            None => Ok(None),
+            Some(Fault::Lie(lie)) => Ok(Some(lie)),
+            Some(Fault::Refuse(code)) => Err(Status::new(code, "as the script says")),
+            Some(Fault::Silent) => std::future::pending().await,
+            Some(Fault::Cut) => {
+                self.scissors.notify_waiters();
+                std::future::pending().await
+            }
+        }
+    }
+}
+
+fn digest(message: Option<&reapi::Digest>) -> Result<Digest, Status> {
+    Digest::required(message).map_err(|error| Status::invalid_argument(error.to_string()))
+}
+
+fn named(resource: &str) -> Result<Digest, Status> {
+    let name = resource.split_once("blobs/").map(|(_, name)| name).unwrap_or_default();
+    name.parse().map_err(|_| Status::invalid_argument("a name of no blob"))
+}
+
+#[tonic::async_trait]
+impl Capabilities for Server {
+    async fn get_capabilities(
+        &self,
+        _: Request<reapi::GetCapabilitiesRequest>,
+    ) -> Result<Response<reapi::ServerCapabilities>, Status> {
+        let lie = self.enter(Rpc::GetCapabilities).await?;
+        let version = |minor| semver::SemVer { major: 2, minor, ..Default::default() };
+        let cache = reapi::CacheCapabilities {
+            digest_functions: vec![DigestFunction::Sha256.to_proto() as i32],
+            max_batch_total_size_bytes: BATCH_LIMIT_BYTES as i64,
+            action_cache_update_capabilities: Some(reapi::ActionCacheUpdateCapabilities {
+                update_enabled: true,
+            }),
+            ..Default::default()
+        };
+        let mut capabilities = reapi::ServerCapabilities {
+            cache_capabilities: Some(cache),
+            low_api_version: Some(version(0)),
+            high_api_version: Some(version(3)),
+            ..Default::default()
+        };
+        lies::about_capabilities(lie, &mut capabilities);
+        Ok(Response::new(capabilities))
+    }
+}
+
+#[tonic::async_trait]
+impl ActionCache for Server {
+    async fn get_action_result(
+        &self,
+        request: Request<reapi::GetActionResultRequest>,
+    ) -> Result<Response<Kept<reapi::ActionResult>>, Status> {
+        let lie = self.enter(Rpc::GetActionResult).await?;
+        let action = digest(request.into_inner().action_digest.as_ref())?;
+        let found = self.state().content.results.get(&action).cloned();
+        let found = found.ok_or_else(|| Status::not_found("no such result"))?;
+        let result = Kept::from_bytes(found);
+        Ok(Response::new(match lie {
+            Some(lie) => lies::about_result(lie, &result),
+            None => result,
+        }))
+    }
+
+    async fn update_action_result(
+        &self,
+        request: Request<Kept<reapi::UpdateActionResultRequest>>,
+    ) -> Result<Response<Kept<reapi::ActionResult>>, Status> {
+        let lie = self.enter(Rpc::UpdateActionResult).await?;
+        let kept = request.into_inner();
+        let message =
+            kept.message().map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let action = digest(message.action_digest.as_ref())?;
+        let result = Kept::new(&message.action_result.unwrap_or_default());
+        if lie.is_some() {
+            // It says that it stored something and did not.
+            return Ok(Response::new(Kept::default()));
+        }
+        self.state().content.results.insert(action, result.bytes().clone());
+        Ok(Response::new(result))
+    }
+}
+
+#[tonic::async_trait]
+impl ContentAddressableStorage for Server {
+    type GetTreeStream = ReceiverStream<Result<reapi::GetTreeResponse, Status>>;
+
+    async fn find_missing_blobs(
+        &self,
+        request: Request<reapi::FindMissingBlobsRequest>,
+    ) -> Result<Response<reapi::FindMissingBlobsResponse>, Status> {
+        let lie = self.enter(Rpc::FindMissingBlobs).await?;
+        let asked = request.into_inner().blob_digests;
+        let state = self.state();
+        let there = |message: &reapi::Digest| {
+            digest(Some(message)).is_ok_and(|digest| state.content.blobs.contains_key(&digest))
+        };
+        let missing: Vec<_> = asked.iter().filter(|digest| !there(digest)).cloned().collect();
+        let missing = match lie {
+            Some(lie) => lies::about_missing(lie, asked),
+            None => missing,
+        };
+        Ok(Response::new(reapi::FindMissingBlobsResponse { missing_blob_digests: missing }))
+    }
+
+    async fn batch_update_blobs(
+        &self,
+        request: Request<reapi::BatchUpdateBlobsRequest>,
+    ) -> Result<Response<reapi::BatchUpdateBlobsResponse>, Status> {
+        let lie = self.enter(Rpc::BatchUpdateBlobs).await?;
+        let requests = request.into_inner().requests;
+        let total: usize = requests.iter().map(|blob| blob.data.len()).sum();
+        if total > BATCH_LIMIT_BYTES && requests.len() > 1 {
+            return Err(Status::invalid_argument(format!("{total} bytes in one batch")));
+        }
+        let mut state = self.state();
+        let mut responses = Vec::new();
+        for blob in requests {
+            let name = digest(blob.digest.as_ref())?;
+            if lie.is_none() && DigestFunction::Sha256.digest(&blob.data) != name {
+                return Err(Status::invalid_argument(format!("{name} is another blob")));
+            }
+            let data = lie.map_or(Some(blob.data.clone()), |lie| lies::about_blob(lie, &blob.data));
+            if let Some(data) = data {
+                state.content.blobs.insert(name, data);
+            }
+            responses.push(reapi::batch_update_blobs_response::Response {
+                digest: blob.digest,
+                status: None,
+            });
+        }
+        if let Some(lie) = lie {
+            lies::about_updates(lie, &mut responses);
+        }
+        Ok(Response::new(reapi::BatchUpdateBlobsResponse { responses }))
+    }
+
+    async fn batch_read_blobs(
+        &self,
+        request: Request<reapi::BatchReadBlobsRequest>,
+    ) -> Result<Response<reapi::BatchReadBlobsResponse>, Status> {
+        let lie = self.enter(Rpc::BatchReadBlobs).await?;
+        let state = self.state();
+        let mut responses = Vec::new();
+        for wanted in request.into_inner().digests {
+            let found = state.content.blobs.get(&digest(Some(&wanted))?).cloned();
+            let data = match lie {
+                Some(lie) => found.and_then(|data| lies::about_blob(lie, &data)),
+                None => found,
+            };
+            let code = if data.is_some() { Code::Ok } else { Code::NotFound };
+            responses.push(reapi::batch_read_blobs_response::Response {
+                digest: Some(wanted),
+                data: data.unwrap_or_default(),
+                status: Some(rpc::Status { code: code as i32, ..Default::default() }),
+                ..Default::default()
+            });
+        }
+        Ok(Response::new(reapi::BatchReadBlobsResponse { responses }))
+    }
+
+    async fn get_tree(
+        &self,
+        _: Request<reapi::GetTreeRequest>,
+    ) -> Result<Response<Self::GetTreeStream>, Status> {
+        Err(Status::unimplemented("no trees here"))
+    }
+
+    async fn split_blob(
+        &self,
+        _: Request<reapi::SplitBlobRequest>,
+    ) -> Result<Response<reapi::SplitBlobResponse>, Status> {
+        Err(Status::unimplemented("no splitting here"))
+    }
+
+    async fn splice_blob(
+        &self,
+        _: Request<reapi::SpliceBlobRequest>,
+    ) -> Result<Response<reapi::SpliceBlobResponse>, Status> {
+        Err(Status::unimplemented("no splicing here"))
+    }
+}
+
+#[tonic::async_trait]
+impl ByteStream for Server {
+    type ReadStream = ReceiverStream<Result<ReadResponse, Status>>;
+
+    async fn read(
+        &self,
+        request: Request<ReadRequest>,
+    ) -> Result<Response<Self::ReadStream>, Status> {
+        let request = request.into_inner();
+        let cut = self.state().fault == Some((Rpc::Read, Fault::Cut));
+        let lie = if cut { None } else { self.enter(Rpc::Read).await? };
+        let found = self.state().content.blobs.get(&named(&request.resource_name)?).cloned();
+        let blob = found.ok_or_else(|| Status::not_found("no such blob"))?;
+        let blob = lie.map_or(Some(blob.clone()), |lie| lies::about_blob(lie, &blob));
+        let blob = blob.ok_or_else(|| Status::not_found("no such blob"))?;
+        let offset = usize::try_from(request.read_offset).unwrap_or_default().min(blob.len());
+        let mut rest = blob.slice(offset..);
+        if cut {
+            rest.truncate(rest.len() / 2);
+        }
+        let (sender, receiver) = mpsc::channel(1);
+        let server = self.clone();
+        tokio::spawn(async move {
+            for piece in rest.chunks(8_000) {
+                let piece = ReadResponse { data: rest.slice_ref(piece) };
+                if sender.send(Ok(piece)).await.is_err() {
+                    return;
+                }
+            }
+            if cut {
+                // Room in the channel: the last piece is on its way.
+                let _permit = sender.reserve().await;
+                let _cut = server.enter(Rpc::Read).await;
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+
+    async fn write(
+        &self,
+        request: Request<Streaming<WriteRequest>>,
+    ) -> Result<Response<WriteResponse>, Status> {
+        let mut stream = request.into_inner();
+        let mut first = stream.message().await?.unwrap_or_default();
+        // The stream has begun when something goes wrong.
+        let lie = self.enter(Rpc::Write).await?;
+        let name = named(&first.resource_name)?;
+        let mut content = first.data.to_vec();
+        while !first.finish_write {
+            let Some(piece) = stream.message().await? else { break };
+            content.extend_from_slice(&piece.data);
+            first.finish_write = piece.finish_write;
+        }
+        let content = Bytes::from(content);
+        let mut committed_size = content.len() as i64;
+        if let Some(lie) = lie {
+            committed_size = lies::about_size(lie, committed_size);
+        } else if DigestFunction::Sha256.digest(&content) != name {
+            return Err(Status::invalid_argument(format!("{name} is another blob")));
+        }
+        let content = lie.map_or(Some(content.clone()), |lie| lies::about_blob(lie, &content));
+        if let Some(content) = content {
+            self.state().content.blobs.insert(name, content);
+        }
+        Ok(Response::new(WriteResponse { committed_size }))
+    }
+
+    async fn query_write_status(
+        &self,
+        _: Request<QueryWriteStatusRequest>,
+    ) -> Result<Response<QueryWriteStatusResponse>, Status> {
+        Err(Status::unimplemented("as some servers say"))
+    }
+}
+
+type Operations = ReceiverStream<Result<Operation, Status>>;
+
+#[tonic::async_trait]
+impl Execution for Server {
+    type ExecuteStream = Operations;
+    type WaitExecutionStream = Operations;
+
+    async fn execute(
+        &self,
+        _: Request<reapi::ExecuteRequest>,
+    ) -> Result<Response<Operations>, Status> {
+        let lie = self.enter(Rpc::Execute).await?;
+        let (sender, receiver) = mpsc::channel(1);
+        if let Some(lie) = lie {
+            let _sent = sender.send(Ok(lies::about_execution(lie))).await;
+            return Ok(Response::new(ReceiverStream::new(receiver)));
+        }
+        Err(Status::unimplemented("nothing is executed here"))
+    }
+
+    async fn wait_execution(
+        &self,
+        _: Request<reapi::WaitExecutionRequest>,
+    ) -> Result<Response<Operations>, Status> {
+        Err(Status::not_found("nothing is executed here"))
+    }
+}
