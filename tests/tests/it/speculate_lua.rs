@@ -119,7 +119,8 @@ fn a_changed_header_is_all_hits() {
     lua.edit("plain");
     let prime = ["prime", "--element", "lua", "--sources", ".", "--json"];
     let primed: Value = serde_json::from_str(&run(lua.speculate().args(prime))).expect("JSON");
-    assert!(primed["total"]["executed"].as_u64() > Some(30), "{primed}");
+    // 19 sources include it; then the archive, its index and two links.
+    assert!(primed["total"]["executed"].as_u64() >= Some(20), "{primed}");
     assert_eq!(primed["total"]["skipped"], json!({}), "{primed}");
     let dry = ["instantiate", "--element", "lua", "--sources", "."];
     let foreseen = foreseen(&run(lua.speculate().args(dry)));
