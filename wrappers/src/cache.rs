@@ -263,7 +263,8 @@ impl Cache {
     ) -> Result<reapi::ExecuteResponse, CacheError> {
         let Self::Endpoint(runtime, endpoint) = self else { return Err(CacheError::NoStore) };
         let options = ExecuteOptions { skip_cache_lookup: skip_cache, ..ExecuteOptions::default() };
-        let response = runtime.block_on(async { endpoint.execute(action, &options)?.finish().await })?;
+        let response =
+            runtime.block_on(async { endpoint.execute(action, &options)?.finish().await })?;
         let response = response
             .message()
             .map_err(|error| CacheError::Malformed(*action, error.to_string()))?;
@@ -284,7 +285,8 @@ fn put_in_place<R: io::Read>(file: &Delivery<'_>, from: &mut R) -> Result<(), Ca
     let temporary = file.path.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
     let mode = if file.executable { 0o777 } else { 0o666 };
     let mut write = || -> io::Result<()> {
-        let mut target = File::options().write(true).create_new(true).mode(mode).open(&temporary)?;
+        let mut target =
+            File::options().write(true).create_new(true).mode(mode).open(&temporary)?;
         io::copy(from, &mut target)?;
         drop(target);
         std::fs::rename(&temporary, &file.path)

@@ -182,7 +182,9 @@ impl Engine<'_> {
         let session = self.session;
         session.log.info(format_args!("{reason}: {}", reason.help()));
         if session.settings.no_execute {
-            session.log.info("Command would have run locally but RECC_NO_EXECUTE is enabled, exiting.");
+            session
+                .log
+                .info("Command would have run locally but RECC_NO_EXECUTE is enabled, exiting.");
             return Outcome::Exit(0);
         }
         self.count(label, Fate::Uncached(reason), 0, Duration::ZERO);
@@ -205,12 +207,7 @@ impl Engine<'_> {
         }
     }
 
-    fn only_form(
-        &mut self,
-        job: &Job,
-        inputs: &mut dyn Inputs,
-        stats: &mut StatCache,
-    ) -> Outcome {
+    fn only_form(&mut self, job: &Job, inputs: &mut dyn Inputs, stats: &mut StatCache) -> Outcome {
         let log = &self.session.log;
         match self.gather(job, inputs, stats) {
             Ok(known) => {
@@ -258,7 +255,9 @@ impl Engine<'_> {
         }
         // A command that is new to the store was never stored there: it is not looked up.
         let first = remembered.place.is_some() && remembered.manifest.variants.is_empty();
-        if first && settings.embedded && self.runs_here(cache, job)
+        if first
+            && settings.embedded
+            && self.runs_here(cache, job)
             && let Some(cold) = &job.cold
         {
             return self.run_cold(cache, job, cold, inputs, stats, remembered);
@@ -279,13 +278,7 @@ impl Engine<'_> {
     }
 
     /// A miss: here or there.
-    fn miss(
-        &mut self,
-        cache: &Cache,
-        job: &Job,
-        known: Known,
-        remembered: Remembered,
-    ) -> Outcome {
+    fn miss(&mut self, cache: &Cache, job: &Job, known: Known, remembered: Remembered) -> Outcome {
         if self.runs_here(cache, job) {
             return self.run_here(cache, job, known, remembered);
         }
@@ -304,9 +297,7 @@ impl Engine<'_> {
         match (job.work, settings.miss) {
             (Work::Tool, Miss::Local) => true,
             (Work::Tool, Miss::Remote) => false,
-            (Work::Tool, Miss::Auto) => {
-                settings.cache_only || cache.may_update().unwrap_or(true)
-            }
+            (Work::Tool, Miss::Auto) => settings.cache_only || cache.may_update().unwrap_or(true),
             (work, _) => settings.runs_misses_here(work),
         }
     }

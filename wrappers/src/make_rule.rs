@@ -20,10 +20,7 @@ pub fn prerequisites(text: &str) -> Vec<String> {
 
 fn rules(text: &str) -> Vec<Vec<String>> {
     let joined = text.replace("\\\r\n", " ").replace("\\\n", " ");
-    joined
-        .lines()
-        .filter_map(|line| after_target(line).map(words))
-        .collect()
+    joined.lines().filter_map(|line| after_target(line).map(words)).collect()
 }
 
 /// What follows the colon that ends the targets: one before white space or the end.

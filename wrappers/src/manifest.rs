@@ -17,7 +17,7 @@ use crate::bytes_io::{Reader, Writer, replace_file};
 use crate::stamp::{STAMP_BYTES, Stamp};
 
 pub use check::{Change, Verdict};
-pub use learn::{Learner, Learned};
+pub use learn::{Learned, Learner};
 
 const MAGIC: &[u8] = b"forerunner manifest 1\n";
 /// Bytes of the checksum at the end.

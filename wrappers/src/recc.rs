@@ -56,8 +56,13 @@ pub fn run(engine: &mut Engine<'_>, command: &[String], task: Task) -> Outcome {
 }
 
 /// Variables that make compilers write further files.
-const WRITING_VARIABLES: &[&str] =
-    &["DEPENDENCIES_OUTPUT", "SUNPRO_DEPENDENCIES", "GCC_COMPARE_DEBUG", "CC_PRINT_OPTIONS", "CC_LOG_DIAGNOSTICS"];
+const WRITING_VARIABLES: &[&str] = &[
+    "DEPENDENCIES_OUTPUT",
+    "SUNPRO_DEPENDENCIES",
+    "GCC_COMPARE_DEBUG",
+    "CC_PRINT_OPTIONS",
+    "CC_LOG_DIAGNOSTICS",
+];
 
 fn understand<'a>(
     session: &'a Session,
@@ -65,24 +70,23 @@ fn understand<'a>(
 ) -> Result<(Job, CompilerInputs<'a>), Reason> {
     let settings = &session.settings;
     // Another launcher in between is left out of the action, but not of the real command.
-    let launched = command
-        .iter()
-        .take_while(|word| LAUNCHERS.contains(&paths::file_name(word)))
-        .count();
+    let launched =
+        command.iter().take_while(|word| LAUNCHERS.contains(&paths::file_name(word))).count();
     let (name, arguments) = command[launched..].split_first().ok_or(Reason::NotACommand)?;
-    if compiler::recognise(name, None).is_none() && !matches!(paths::file_name(name), "cc" | "c89" | "c99") {
+    if compiler::recognise(name, None).is_none()
+        && !matches!(paths::file_name(name), "cc" | "c89" | "c99")
+    {
         return Err(Reason::NotACommand);
     }
     let program = session.resolve(name).ok_or(Reason::Tool)?;
     let real_program = session.real(&program).ok_or(Reason::Tool)?;
-    let known =
-        compiler::recognise(name, Some(&real_program)).ok_or(Reason::NotACommand)?;
+    let known = compiler::recognise(name, Some(&real_program)).ok_or(Reason::NotACommand)?;
     let is_clang = compiler::leads_to_clang(&real_program);
     if WRITING_VARIABLES.iter().any(|name| session.variable(name).is_some_and(|v| !v.is_empty())) {
         return Err(Reason::Dump);
     }
-    let expanded = response::expand(arguments, session.directory.as_ref())
-        .map_err(|_| Reason::Response)?;
+    let expanded =
+        response::expand(arguments, session.directory.as_ref()).map_err(|_| Reason::Response)?;
     let context = Context {
         compiler: &known,
         program: &program,
@@ -103,7 +107,13 @@ fn understand<'a>(
     let mut salt = settings.salt.clone();
     if salted {
         identity = toolchain::of_compiler(
-            session, &program, is_clang, known.family, work, &parsed.words, parsed.native,
+            session,
+            &program,
+            is_clang,
+            known.family,
+            work,
+            &parsed.words,
+            parsed.native,
         )?
         .0;
         salt = format!("{salt}{}toolchain {identity}", if salt.is_empty() { "" } else { " " });
@@ -122,9 +132,13 @@ fn understand<'a>(
     let compiled: Vec<&(String, InputKind)> = parsed
         .inputs
         .iter()
-        .filter(|(_, kind)| matches!(kind, InputKind::Source | InputKind::Header | InputKind::AssemblerCpp))
+        .filter(|(_, kind)| {
+            matches!(kind, InputKind::Source | InputKind::Header | InputKind::AssemblerCpp)
+        })
         .collect();
-    let sources = (!compiled.is_empty() || parsed.inputs.iter().any(|(_, kind)| *kind != InputKind::Object)).then(|| Sources {
+    let sources = (!compiled.is_empty()
+        || parsed.inputs.iter().any(|(_, kind)| *kind != InputKind::Object))
+    .then(|| Sources {
         named: parsed.inputs.iter().map(|(path, _)| path.clone()).collect(),
         forced: parsed.forced.clone(),
         precompiled: !is_clang,
@@ -184,10 +198,9 @@ fn cold(parsed: &Parsed, compiled: &[&(String, InputKind)]) -> Option<Cold> {
         return None;
     }
     match (parsed.deps, &parsed.deps_file) {
-        (Deps::None, _) => Some(Cold {
-            options: ["-MD", "-MF", "{}"].map(str::to_owned).to_vec(),
-            own: None,
-        }),
+        (Deps::None, _) => {
+            Some(Cold { options: ["-MD", "-MF", "{}"].map(str::to_owned).to_vec(), own: None })
+        }
         (Deps::All, Some(file)) => Some(Cold { options: Vec::new(), own: Some(file.clone()) }),
         _ => None,
     }

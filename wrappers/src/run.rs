@@ -67,11 +67,8 @@ pub fn capture(
 /// If it cannot be started.
 pub fn ask(program: &str, arguments: &[String]) -> io::Result<Captured> {
     let begun = Instant::now();
-    let output = Command::new(program)
-        .args(arguments)
-        .env("LC_ALL", "C")
-        .stdin(Stdio::null())
-        .output()?;
+    let output =
+        Command::new(program).args(arguments).env("LC_ALL", "C").stdin(Stdio::null()).output()?;
     Ok(Captured {
         code: code(output.status),
         stdout: output.stdout,

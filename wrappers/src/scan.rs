@@ -60,9 +60,8 @@ pub fn scan(text: &[u8], assembler: bool) -> Facts {
 
 /// `#embed` and `__has_embed`, not the words that only begin so.
 fn embeds(text: &[u8]) -> bool {
-    let ends = |at: usize| {
-        text.get(at).is_none_or(|byte| !byte.is_ascii_alphanumeric() && *byte != b'_')
-    };
+    let ends =
+        |at: usize| text.get(at).is_none_or(|byte| !byte.is_ascii_alphanumeric() && *byte != b'_');
     memmem::find_iter(text, b"__has_embed").any(|at| {
         let after = at + b"__has_embed".len();
         ends(after) && text[after..].trim_ascii_start().first() == Some(&b'(')
@@ -88,7 +87,10 @@ fn directive(text: &[u8], facts: &mut Facts) {
         b"include" | b"import" => false,
         b"include_next" => true,
         // A word that a line end within it may have cut.
-        word if b"include_next".starts_with(word) && !word.is_empty() && rest.starts_with(b"\\\n") => {
+        word if b"include_next".starts_with(word)
+            && !word.is_empty()
+            && rest.starts_with(b"\\\n") =>
+        {
             facts.unclear = true;
             return;
         }
@@ -102,7 +104,9 @@ fn directive(text: &[u8], facts: &mut Facts) {
         Some((name, quoted)) => {
             facts.mentions.push(Mention { name, quoted, next, asked: false });
         }
-        None => facts.computed |= rest.first().is_some_and(|b| b.is_ascii_alphabetic() || *b == b'_'),
+        None => {
+            facts.computed |= rest.first().is_some_and(|b| b.is_ascii_alphabetic() || *b == b'_')
+        }
     }
 }
 
@@ -173,7 +177,10 @@ mod tests {
         assert!(scan(b"#include HEADER\n", false).computed);
         assert!(scan(b"#inc\\\nlude \"x\"\n", false).unclear);
         assert!(scan(b"#if __has_include(X)\n", false).unclear);
-        let facts = scan(b"#ifdef __has_include\n#if defined(__has_include) && __has_include ( <x.h> )\n", false);
+        let facts = scan(
+            b"#ifdef __has_include\n#if defined(__has_include) && __has_include ( <x.h> )\n",
+            false,
+        );
         assert!(!facts.unclear);
         assert!(facts.mentions.iter().any(|m| m.asked && m.name == "x.h" && !m.quoted));
         assert!(scan(b"__asm__(\".incbin \\\"x\\\"\");", false).embeds);

@@ -36,7 +36,10 @@ pub fn of(
 ) -> Option<SearchPath> {
     let arguments = arguments(parsed, family == Family::Clang, kind, cpp);
     let mut hasher = blake3::Hasher::new();
-    for text in [program, identity, &session.directory].into_iter().chain(arguments.iter().map(String::as_str)) {
+    for text in [program, identity, &session.directory]
+        .into_iter()
+        .chain(arguments.iter().map(String::as_str))
+    {
         hasher.update(&(text.len() as u64).to_le_bytes());
         hasher.update(text.as_bytes());
     }
@@ -85,11 +88,16 @@ fn arguments(parsed: &Parsed, is_clang: bool, kind: InputKind, cpp: bool) -> Vec
             out.push(word.clone());
             continue;
         };
-        let separate = matches!(flag.shape, flags::Shape::Separate | flags::Shape::Either) && inline.is_none();
+        let separate =
+            matches!(flag.shape, flags::Shape::Separate | flags::Shape::Either) && inline.is_none();
         let value = if separate { words.next() } else { None };
         let drop = matches!(
             flag.effect,
-            Effect::Compile | Effect::IncludeFile | Effect::Language | Effect::Linker | Effect::Input
+            Effect::Compile
+                | Effect::IncludeFile
+                | Effect::Language
+                | Effect::Linker
+                | Effect::Input
         );
         if !drop {
             out.push(word.clone());
@@ -101,7 +109,9 @@ fn arguments(parsed: &Parsed, is_clang: bool, kind: InputKind, cpp: bool) -> Vec
         _ if cpp => "c++",
         _ => "c",
     };
-    out.extend(["-E", "-v", "-w", "-x", language, "/dev/null", "-o", "/dev/null"].map(str::to_owned));
+    out.extend(
+        ["-E", "-v", "-w", "-x", language, "/dev/null", "-o", "/dev/null"].map(str::to_owned),
+    );
     out
 }
 

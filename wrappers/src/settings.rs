@@ -182,12 +182,10 @@ impl Settings {
         let plain = |name: &'static str| raw.text(name).is_some_and(|value| !value.is_empty());
         let connections = connections(raw)?;
         let embedded = connections.is_none();
-        let ours = embedded
-            || plain("FORERUNNER_LOCAL_DEFAULTS")
-            || plain("FORERUNNER_TOOLCHAIN_SALT");
+        let ours =
+            embedded || plain("FORERUNNER_LOCAL_DEFAULTS") || plain("FORERUNNER_TOOLCHAIN_SALT");
         // On by default with the embedded store; `RECC_X=` still switches it off.
-        let flag =
-            |name: &'static str| raw.text(name).map_or(ours, |value| !value.is_empty());
+        let flag = |name: &'static str| raw.text(name).map_or(ours, |value| !value.is_empty());
         let function = match raw.text("RECC_CAS_DIGEST_FUNCTION").unwrap_or("SHA256") {
             "" => DigestFunction::Sha256,
             name => name.parse().map_err(|_| {
@@ -211,7 +209,11 @@ impl Settings {
             upload_local_build: flag("RECC_CACHE_UPLOAD_LOCAL_BUILD"),
             upload_failed_build: plain("RECC_CACHE_UPLOAD_FAILED_BUILD"),
             runner_command: text("RECC_RUNNER_COMMAND"),
-            link: if plain("RECC_LINK_METRICS_ONLY") { plain("RECC_LINK") } else { flag("RECC_LINK") },
+            link: if plain("RECC_LINK_METRICS_ONLY") {
+                plain("RECC_LINK")
+            } else {
+                flag("RECC_LINK")
+            },
             link_metrics_only: plain("RECC_LINK_METRICS_ONLY"),
             force_remote: plain("RECC_FORCE_REMOTE"),
             no_execute: plain("RECC_NO_EXECUTE"),
@@ -224,7 +226,10 @@ impl Settings {
             use_jobserver: plain("RECC_USE_JOBSERVER"),
             passthrough: plain("RECC_PASSTHROUGH"),
             fallback_to_local: plain("RECC_FALLBACK_TO_LOCAL"),
-            project_root: raw.text("RECC_PROJECT_ROOT").filter(|t| !t.is_empty()).map(str::to_owned),
+            project_root: raw
+                .text("RECC_PROJECT_ROOT")
+                .filter(|t| !t.is_empty())
+                .map(str::to_owned),
             prefix_map: prefix_map(&text("RECC_PREFIX_MAP")),
             working_dir_prefix: text("RECC_WORKING_DIR_PREFIX"),
             no_path_rewrite: flag("RECC_NO_PATH_REWRITE"),
@@ -315,15 +320,12 @@ impl Settings {
         all.retain(|_, value| !value.is_empty());
         all
     }
-
 }
 
 fn number(raw: &Raw, name: &'static str, default: i64) -> Result<i64, SettingError> {
     match raw.text(name) {
         None | Some("") => Ok(default),
-        Some(text) => {
-            text.trim().parse().map_err(|_| SettingError::Number(name, text.to_owned()))
-        }
+        Some(text) => text.trim().parse().map_err(|_| SettingError::Number(name, text.to_owned())),
     }
 }
 
@@ -403,10 +405,8 @@ mod tests {
     use super::*;
 
     fn read(pairs: &[(&str, &str)]) -> Result<Settings, SettingError> {
-        let environment: Vec<(String, String)> = pairs
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect();
+        let environment: Vec<(String, String)> =
+            pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let directory = Path::new("/nonexistent");
         Settings::read(&Places { environment: &environment, directory, program: None })
     }
@@ -437,5 +437,4 @@ mod tests {
         assert!(read(&[("RECC_SERVER", "x"), ("RECC_RETRY_LIMIT", "many")]).is_err());
         assert!(read(&[("RECC_SERVER", "x"), ("RECC_LINK_CACHE_ONLY", "1")]).is_err());
     }
-
 }

@@ -26,9 +26,8 @@ impl Stamp {
     /// The stamp of a file.
     #[must_use]
     pub fn of(metadata: &Metadata) -> Self {
-        let nanoseconds = |seconds: i64, rest: i64| {
-            seconds.saturating_mul(1_000_000_000).saturating_add(rest)
-        };
+        let nanoseconds =
+            |seconds: i64, rest: i64| seconds.saturating_mul(1_000_000_000).saturating_add(rest);
         Self {
             size: metadata.size(),
             mtime: nanoseconds(metadata.mtime(), metadata.mtime_nsec()),
@@ -67,8 +66,7 @@ impl Stamp {
     /// Fixed length, little-endian.
     pub(crate) fn to_bytes(self) -> [u8; STAMP_BYTES] {
         let mut bytes = [0; STAMP_BYTES];
-        let fields =
-            [self.size, self.mtime as u64, self.ctime as u64, self.inode, self.device];
+        let fields = [self.size, self.mtime as u64, self.ctime as u64, self.inode, self.device];
         for (place, field) in bytes.chunks_exact_mut(8).zip(fields) {
             place.copy_from_slice(&field.to_le_bytes());
         }

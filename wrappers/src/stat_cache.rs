@@ -59,7 +59,8 @@ impl StatCache {
         }
         let stamp = Stamp::of(&metadata);
         let executable = is_executable(&metadata);
-        let (Some(directory), Some(name)) = (path.parent(), path.file_name().and_then(|n| n.to_str()))
+        let (Some(directory), Some(name)) =
+            (path.parent(), path.file_name().and_then(|n| n.to_str()))
         else {
             return Err(io::Error::other("not the path of a file"));
         };
@@ -75,7 +76,10 @@ impl StatCache {
         let known = Known { digest: hash_file(path, self.function)?, executable, stamp };
         // Only what did not change while it was read, and would show the next change, is kept.
         let after = Stamp::of(&std::fs::metadata(path)?);
-        if after == stamp && stamp.is_settled(self.now) && let Some(shard) = self.shards.get_mut(directory) {
+        if after == stamp
+            && stamp.is_settled(self.now)
+            && let Some(shard) = self.shards.get_mut(directory)
+        {
             shard.entries.insert(name.to_owned(), known);
             shard.changed = true;
         }

@@ -116,7 +116,11 @@ impl Sums {
         let _ = writeln!(
             out,
             "{heading}\n  hits        {:>10}  ({share:.1} %)\n  misses      {:>10}\n  uncacheable {uncached:>10}\n  failures    {:>10}\n  bytes       {:>10}\n  time saved  {:>8.1} s",
-            self.hits, self.misses, self.failed, self.bytes, self.saved_us as f64 / 1e6,
+            self.hits,
+            self.misses,
+            self.failed,
+            self.bytes,
+            self.saved_us as f64 / 1e6,
         );
         for (tool, (hits, misses)) in &self.tools {
             let _ = writeln!(out, "    {tool}: {hits} hits, {misses} misses");

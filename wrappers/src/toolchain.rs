@@ -23,15 +23,27 @@ pub struct Identity(pub String);
 
 /// Programs that gcc starts, by what it does.
 const GCC_COMPILE: &[&str] = &["cc1", "cc1plus", "as"];
-const GCC_LINK: &[&str] =
-    &["cc1", "cc1plus", "as", "collect2", "ld", "lto1", "lto-wrapper"];
+const GCC_LINK: &[&str] = &["cc1", "cc1plus", "as", "collect2", "ld", "lto1", "lto-wrapper"];
 const CLANG_LINK: &[&str] = &["ld"];
 
 /// Options that change which programs are started.
 fn selects_programs(word: &str) -> bool {
-    ["-B", "-fuse-ld", "--sysroot", "-gcc-toolchain", "--gcc-toolchain", "--target", "-m32", "-m64", "-mx32", "-no-canonical", "-fno-integrated-as", "-fno-use-linker-plugin"]
-        .iter()
-        .any(|prefix| word.starts_with(prefix))
+    [
+        "-B",
+        "-fuse-ld",
+        "--sysroot",
+        "-gcc-toolchain",
+        "--gcc-toolchain",
+        "--target",
+        "-m32",
+        "-m64",
+        "-mx32",
+        "-no-canonical",
+        "-fno-integrated-as",
+        "-fno-use-linker-plugin",
+    ]
+    .iter()
+    .any(|prefix| word.starts_with(prefix))
 }
 
 /// The options of a command line that change which programs are started.
@@ -120,11 +132,8 @@ fn native_flags(
     family: Family,
     words: &[String],
 ) -> Result<String, Reason> {
-    let mut arguments: Vec<String> = words
-        .iter()
-        .filter(|word| word.starts_with("-m") && word.contains('='))
-        .cloned()
-        .collect();
+    let mut arguments: Vec<String> =
+        words.iter().filter(|word| word.starts_with("-m") && word.contains('=')).cloned().collect();
     let language = if family == Family::Clang || !is_clang { "c" } else { "c++" };
     arguments.extend(["-###", "-E", "-x", language, "/dev/null"].map(str::to_owned));
     let shown = run::ask(program, &arguments).map_err(|_| Reason::Tool)?;
@@ -190,9 +199,8 @@ fn remembered(
     for name in ["PATH", "COMPILER_PATH", "GCC_EXEC_PREFIX", "LD_LIBRARY_PATH", "LD_PRELOAD"] {
         add(session.variable(name).unwrap_or_default().as_bytes());
     }
-    let place = session
-        .aside("toolchain")
-        .map(|folder| folder.join(&hasher.finalize().to_hex()[..32]));
+    let place =
+        session.aside("toolchain").map(|folder| folder.join(&hasher.finalize().to_hex()[..32]));
     if let Some(identity) = place.as_deref().and_then(recall) {
         return Ok(identity);
     }

@@ -3,6 +3,9 @@
 pub mod ar;
 pub mod ranlib;
 pub mod rear;
+pub mod rewrap;
+pub mod spec;
+pub mod table;
 
 use std::path::PathBuf;
 
@@ -36,7 +39,7 @@ pub struct Request {
     /// Further programs and data that decide the result.
     pub parts: Vec<PathBuf>,
     /// Further variables that it reads.
-    pub variables: &'static [&'static str],
+    pub variables: Vec<String>,
     /// What it reads from standard input.
     pub stdin: Option<Bytes>,
     /// Tells from an output whether it is a function of the inputs.
@@ -97,7 +100,7 @@ pub fn job(session: &Session, request: &Request) -> Result<(Job, Listed), Reason
         arguments,
         environment: environment::select(
             settings,
-            Reader::Tool(request.variables),
+            Reader::Tool(&request.variables),
             &session.environment,
             &session.rules,
         ),

@@ -127,7 +127,8 @@ pub fn parse(context: &Context<'_>, expanded: &Expanded) -> Result<Parsed, Reaso
     let mut words = expanded.words.iter().zip(&expanded.origin).peekable();
     let mut open_file: Option<usize> = None;
     while let Some((word, origin)) = words.next() {
-        let next = words.peek().filter(|(_, other)| *other == origin).map(|(word, _)| word.as_str());
+        let next =
+            words.peek().filter(|(_, other)| *other == origin).map(|(word, _)| word.as_str());
         let before = draft.arguments.len();
         let used_next = draft.word(word, next)?;
         if used_next {
@@ -141,7 +142,11 @@ pub fn parse(context: &Context<'_>, expanded: &Expanded) -> Result<Parsed, Reaso
             if open_file != Some(file) {
                 open_file = Some(file);
                 let name = context.rules.rewrite(&expanded.files[file]);
-                let shown = if context.local_defaults { expanded.files[file].clone() } else { format!("{name}.recc_rewritten_rsp") };
+                let shown = if context.local_defaults {
+                    expanded.files[file].clone()
+                } else {
+                    format!("{name}.recc_rewritten_rsp")
+                };
                 draft.arguments.push(format!("@{shown}"));
                 draft.rewritten.push((shown, Vec::new()));
             }
@@ -194,7 +199,8 @@ impl<'a> Draft<'a> {
             return Err(Reason::StandardInput);
         }
         if !word.starts_with('-') {
-            let kind = self.language.or_else(|| sources::kind(word)).ok_or(Reason::ForeignFormat)?;
+            let kind =
+                self.language.or_else(|| sources::kind(word)).ok_or(Reason::ForeignFormat)?;
             self.inputs.push((word.to_owned(), kind));
             self.arguments.push(self.rules.rewrite(word));
             self.deps_arguments.push(word.to_owned());
@@ -279,7 +285,9 @@ impl<'a> Draft<'a> {
                 self.language = sources::of_language(value).map_err(|()| Reason::Language)?;
                 self.pass(word, value, separate);
             }
-            Effect::PreprocessorList => self.preprocessor.extend(value.split(',').map(str::to_owned)),
+            Effect::PreprocessorList => {
+                self.preprocessor.extend(value.split(',').map(str::to_owned))
+            }
             Effect::Preprocessor => self.preprocessor.push(value.to_owned()),
             Effect::AssemblerList | Effect::Assembler => {
                 if value.split(',').any(is_listing) {
@@ -385,7 +393,10 @@ impl<'a> Draft<'a> {
                 "-M" | "-MM" | "-E" => return Err(Reason::DependenciesOnly),
                 _ => match flags::find(word, self.is_clang) {
                     Some((flag, value))
-                        if matches!(flag.effect, Effect::Directory | Effect::IncludeFile | Effect::Path) =>
+                        if matches!(
+                            flag.effect,
+                            Effect::Directory | Effect::IncludeFile | Effect::Path
+                        ) =>
                     {
                         let inline = value.is_some();
                         let value = match value {
@@ -483,8 +494,19 @@ impl<'a> Draft<'a> {
 
 /// Frontend options that name files or load code.
 const FRONTEND_FILES: &[&str] = &[
-    "-load", "-plugin", "-add-plugin", "-include-pch", "-emit-", "-fmodule", "-dependency",
-    "-diagnostic-log", "-serialize", "-o", "-stats", "-header-include", "-main-file",
+    "-load",
+    "-plugin",
+    "-add-plugin",
+    "-include-pch",
+    "-emit-",
+    "-fmodule",
+    "-dependency",
+    "-diagnostic-log",
+    "-serialize",
+    "-o",
+    "-stats",
+    "-header-include",
+    "-main-file",
 ];
 
 /// Assembler options that write or read further files.

@@ -31,7 +31,9 @@ impl Draft<'_> {
         if self.outputs.is_empty() {
             match kind {
                 Kind::Link => locals.push("a.out".to_owned()),
-                Kind::Compile => locals.extend(compiled.iter().map(|(path, kind)| default_output(path, *kind))),
+                Kind::Compile => {
+                    locals.extend(compiled.iter().map(|(path, kind)| default_output(path, *kind)))
+                }
             }
         } else {
             if kind == Kind::Compile && compiled.len() > 1 {
@@ -39,7 +41,8 @@ impl Draft<'_> {
             }
             locals.extend(self.outputs.iter().cloned());
         }
-        let further = self.deps != Deps::None || self.coverage || self.split_dwarf || self.stack_usage;
+        let further =
+            self.deps != Deps::None || self.coverage || self.split_dwarf || self.stack_usage;
         if kind == Kind::Link && further && !compiled.is_empty() {
             // Their names are made from both the program's and the sources'.
             return Err(Reason::Multiple);

@@ -43,17 +43,19 @@ impl Engine<'_> {
                 };
                 let digest = digest(action, file.digest.as_ref())?;
                 bytes += digest.size();
-                let inline =
-                    (!file.contents.is_empty() && file.contents.len() as u64 == digest.size())
-                        .then_some(&file.contents[..])
-                        .filter(|content| settings.function.digest(content) == digest);
+                let inline = (!file.contents.is_empty()
+                    && file.contents.len() as u64 == digest.size())
+                .then_some(&file.contents[..])
+                .filter(|content| settings.function.digest(content) == digest);
                 let path = PathBuf::from(paths::absolute(&product.local, &self.session.directory));
                 if is_special(&path) {
                     return Err(CacheError::Incomplete(*action, product.local.clone()));
                 }
                 // A tool that rewrites a file in place often finds it as it would be.
                 let in_place = job.work == Work::Tool
-                    && known.as_mut().is_some_and(|known| is_there(known, &path, &digest, file.is_executable));
+                    && known
+                        .as_mut()
+                        .is_some_and(|known| is_there(known, &path, &digest, file.is_executable));
                 if in_place && touch(&path) {
                     continue;
                 }
@@ -71,7 +73,9 @@ impl Engine<'_> {
 /// Whether a file has this content already.
 fn is_there(known: &mut StatCache, path: &Path, digest: &Digest, executable: bool) -> bool {
     std::fs::metadata(path).is_ok_and(|metadata| metadata.len() == digest.size())
-        && known.know(path).is_ok_and(|there| there.digest == *digest && there.executable == executable)
+        && known
+            .know(path)
+            .is_ok_and(|there| there.digest == *digest && there.executable == executable)
 }
 
 /// Sets the time as writing it anew would.

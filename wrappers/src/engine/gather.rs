@@ -31,7 +31,10 @@ impl Engine<'_> {
         let gathered = if settings.deps_override.is_empty() {
             inputs.find()?
         } else {
-            Gathered { paths: settings.deps_override.iter().cloned().collect(), ..Gathered::default() }
+            Gathered {
+                paths: settings.deps_override.iter().cloned().collect(),
+                ..Gathered::default()
+            }
         };
         self.known(job, &gathered, stats)
     }
@@ -89,7 +92,8 @@ impl Engine<'_> {
         let root = paths::absolute(&session.settings.deps_directory, &session.directory);
         let mut places: Places = Vec::new();
         let own = paths::normalise(&session.settings.deps_directory);
-        let own = if own == "." { String::new() } else { format!("/{}", own.trim_start_matches('/')) };
+        let own =
+            if own == "." { String::new() } else { format!("/{}", own.trim_start_matches('/')) };
         let mut queue = vec![(PathBuf::from(root), own)];
         while let Some((at, name)) = queue.pop() {
             let entries = std::fs::read_dir(&at).map_err(|_| Reason::DepsFailed)?;

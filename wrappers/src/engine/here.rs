@@ -83,7 +83,8 @@ impl Engine<'_> {
         remembered: Remembered,
     ) -> Outcome {
         let settings = &self.session.settings;
-        let file = tempfile::Builder::new().prefix("recc-").suffix(".d").tempfile_in(&settings.tmpdir);
+        let file =
+            tempfile::Builder::new().prefix("recc-").suffix(".d").tempfile_in(&settings.tmpdir);
         let Ok(file) = file else {
             return self.uncached(&job.label, Reason::DepsFailed, &job.real);
         };
@@ -184,7 +185,8 @@ impl Engine<'_> {
         ];
         let made = tree.directories.iter().chain(&tree.made);
         blobs.extend(made.map(|(digest, bytes)| (*digest, Content::Bytes(bytes.clone()))));
-        blobs.extend(tree.files.iter().map(|(digest, path)| (*digest, Content::File(path.clone()))));
+        blobs
+            .extend(tree.files.iter().map(|(digest, path)| (*digest, Content::File(path.clone()))));
         cache.upload(blobs)
     }
 
@@ -283,11 +285,7 @@ impl Before {
 
     /// The first input that is no longer what it was. One whose last change is so recent that a
     /// further one might not show is read again.
-    fn changed(
-        &self,
-        function: DigestFunction,
-        in_place: impl Fn(&Path) -> bool,
-    ) -> Option<&Path> {
+    fn changed(&self, function: DigestFunction, in_place: impl Fn(&Path) -> bool) -> Option<&Path> {
         let now = stamp::now();
         self.0.iter().find_map(|(path, digest, before)| {
             if in_place(path) {

@@ -4,7 +4,8 @@ use crate::command::response;
 use crate::paths;
 
 /// Programs that link.
-const LINKERS: &[&str] = &["collect2", "ld", "ld.bfd", "ld.gold", "ld.lld", "ld.mold", "mold", "lld", "gold"];
+const LINKERS: &[&str] =
+    &["collect2", "ld", "ld.bfd", "ld.gold", "ld.lld", "ld.mold", "mold", "lld", "gold"];
 
 /// The words after the linker's name in the last line that starts one; `None` if there is not
 /// exactly one such line.
@@ -80,7 +81,10 @@ mod tests {
     #[test]
     fn gcc_and_clang_show_it() {
         let gcc = "Using built-in specs.\nCOLLECT_GCC=gcc\n /usr/libexec/gcc/x/16/collect2 -plugin \"-plugin-opt=a b\" -o prog main.o\nCOLLECT_GCC_OPTIONS='-o'\n";
-        assert_eq!(linker_words(gcc).expect("words"), ["-plugin", "-plugin-opt=a b", "-o", "prog", "main.o"]);
+        assert_eq!(
+            linker_words(gcc).expect("words"),
+            ["-plugin", "-plugin-opt=a b", "-o", "prog", "main.o"]
+        );
         let clang = "clang version 14\n \"/usr/bin/ld\" \"-o\" \"p\" \"a.o\"\n";
         assert_eq!(linker_words(clang).expect("words"), ["-o", "p", "a.o"]);
         assert_eq!(linker_words(" /usr/bin/cc1 a.c\n"), None);
@@ -96,6 +100,9 @@ mod tests {
         );
         assert_eq!(script_inputs("INPUT(-lncurses)").expect("a script"), ["-lncurses"]);
         assert_eq!(script_inputs("INCLUDE other.ld"), None);
-        assert_eq!(search_dirs("x SEARCH_DIR(\"=/usr/lib\"); SEARCH_DIR(\"/lib\");"), ["/usr/lib", "/lib"]);
+        assert_eq!(
+            search_dirs("x SEARCH_DIR(\"=/usr/lib\"); SEARCH_DIR(\"/lib\");"),
+            ["/usr/lib", "/lib"]
+        );
     }
 }

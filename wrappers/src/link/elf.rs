@@ -49,8 +49,9 @@ where
         let size: u64 = segment.p_filesz(endian).into();
         let within = table.checked_sub(start).filter(|offset| *offset < size)?;
         let offset: u64 = segment.p_offset(endian).into();
-        (segment.p_type(endian) == elf::PT_LOAD)
-            .then(|| data.read_bytes_at(offset.checked_add(within)?, length.min(size - within)).ok())?
+        (segment.p_type(endian) == elf::PT_LOAD).then(|| {
+            data.read_bytes_at(offset.checked_add(within)?, length.min(size - within)).ok()
+        })?
     })?;
     let text = |entry: &H::Dyn| -> Option<String> {
         let at: u64 = entry.d_val(endian).into();
@@ -64,7 +65,9 @@ where
             Some(elf::DT_NEEDED) => found.needed.extend(text(entry)),
             Some(elf::DT_RPATH | elf::DT_RUNPATH) => {
                 let paths = text(entry).unwrap_or_default();
-                found.run_path.extend(paths.split(':').filter(|p| !p.is_empty()).map(str::to_owned));
+                found
+                    .run_path
+                    .extend(paths.split(':').filter(|p| !p.is_empty()).map(str::to_owned));
             }
             _ => {}
         }
@@ -88,8 +91,14 @@ impl LibraryPath {
         let mut last = Vec::new();
         read_conf(Path::new("/etc/ld.so.conf"), &mut last, 0);
         for fixed in [
-            "/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu", "/lib/aarch64-linux-gnu",
-            "/usr/lib/aarch64-linux-gnu", "/lib64", "/usr/lib64", "/lib", "/usr/lib",
+            "/lib/x86_64-linux-gnu",
+            "/usr/lib/x86_64-linux-gnu",
+            "/lib/aarch64-linux-gnu",
+            "/usr/lib/aarch64-linux-gnu",
+            "/lib64",
+            "/usr/lib64",
+            "/lib",
+            "/usr/lib",
         ] {
             last.push(PathBuf::from(fixed));
         }
@@ -112,7 +121,9 @@ impl LibraryPath {
                     .entry(name.clone())
                     .or_insert_with(|| self.find(name, &dynamic.run_path, origin))
                     .clone();
-                if let Some(path) = path && seen.insert(path.clone()) {
+                if let Some(path) = path
+                    && seen.insert(path.clone())
+                {
                     found.push(path.clone());
                     queue.push(path);
                 }
@@ -195,7 +206,11 @@ mod tests {
     fn other_files_have_none() {
         let file = tempfile::NamedTempFile::new().expect("a file");
         assert_eq!(dynamic(file.path()), None);
-        std::fs::write(file.path(), b"\x7fELF\x02\x01\x01 and then nonsense that is long enough to be a header at all, yes").expect("written");
+        std::fs::write(
+            file.path(),
+            b"\x7fELF\x02\x01\x01 and then nonsense that is long enough to be a header at all, yes",
+        )
+        .expect("written");
         assert_eq!(dynamic(file.path()), None);
     }
 }

@@ -84,7 +84,10 @@ impl<'a> Learner<'a> {
         for input in inputs {
             let text = std::fs::read(paths::absolute(input, self.directory))?;
             let is_source = sources.contains(input);
-            let assembler = matches!(Path::new(input).extension().and_then(|e| e.to_str()), Some("s" | "S" | "sx"));
+            let assembler = matches!(
+                Path::new(input).extension().and_then(|e| e.to_str()),
+                Some("s" | "S" | "sx")
+            );
             let facts = scan(&text, assembler);
             self.take(input, &facts, is_source, &suffixes);
         }
@@ -92,12 +95,8 @@ impl<'a> Learner<'a> {
             let mention = Mention { name: name.clone(), quoted: true, next: false, asked: false };
             self.mention(None, &mention, self.precompiled);
         }
-        let implicit = Mention {
-            name: "stdc-predef.h".to_owned(),
-            quoted: false,
-            next: false,
-            asked: false,
-        };
+        let implicit =
+            Mention { name: "stdc-predef.h".to_owned(), quoted: false, next: false, asked: false };
         self.mention(None, &implicit, false);
         if let Some(search) = self.search {
             for directory in &search.ignored {
@@ -185,16 +184,15 @@ impl<'a> Learner<'a> {
     fn note_absent(&mut self, full: &Path) {
         let mut missing = full;
         while let Some(parent) = missing.parent() {
-            let parent_there = *self
-                .known
-                .entry(parent.join("."))
-                .or_insert_with(|| parent.is_dir());
+            let parent_there =
+                *self.known.entry(parent.join(".")).or_insert_with(|| parent.is_dir());
             if parent_there {
                 break;
             }
             missing = parent;
         }
-        let (Some(parent), Some(name)) = (missing.parent(), missing.file_name().and_then(|n| n.to_str()))
+        let (Some(parent), Some(name)) =
+            (missing.parent(), missing.file_name().and_then(|n| n.to_str()))
         else {
             return;
         };
@@ -268,7 +266,12 @@ mod tests {
         assert_eq!(learned.present, ["i2/z.h"]);
         let absent = |directory: &str| -> Vec<String> {
             let directory = format!("{root}{directory}");
-            learned.absent.iter().filter(|g| g.directory == directory).flat_map(|g| g.names.clone()).collect()
+            learned
+                .absent
+                .iter()
+                .filter(|g| g.directory == directory)
+                .flat_map(|g| g.names.clone())
+                .collect()
         };
         // `sub` stands for all below it.
         assert_eq!(absent("/i1"), ["stdc-predef.h", "sub", "x.h", "x.h.gch", "z.h", "z.h.gch"]);

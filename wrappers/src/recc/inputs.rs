@@ -86,8 +86,9 @@ impl CompilerInputs<'_> {
     }
 
     fn is_cpp(&self, path: &str) -> bool {
-        let named = self.parsed.words.windows(2).any(|pair| pair[0] == "-x" && pair[1].starts_with("c++"))
-            || self.parsed.words.iter().any(|word| word.starts_with("-xc++"));
+        let named =
+            self.parsed.words.windows(2).any(|pair| pair[0] == "-x" && pair[1].starts_with("c++"))
+                || self.parsed.words.iter().any(|word| word.starts_with("-xc++"));
         let suffix = path.rsplit_once('.').map_or("", |(_, suffix)| suffix);
         self.compiler.cpp || named || !matches!(suffix, "c" | "h" | "S" | "s" | "sx" | "i")
     }
@@ -107,7 +108,8 @@ impl CompilerInputs<'_> {
         let settings = &self.session.settings;
         // The reference adds clang's way to find gcc's files; here it counts as toolchain.
         let finds_gcc = self.is_clang && settings.global_paths && !settings.local_defaults;
-        let mut arguments: Vec<String> = self.parsed.deps_arguments.iter().skip(1).cloned().collect();
+        let mut arguments: Vec<String> =
+            self.parsed.deps_arguments.iter().skip(1).cloned().collect();
         arguments.extend(["-w", "-M"].map(str::to_owned));
         if finds_gcc {
             arguments.push("-v".to_owned());
@@ -179,7 +181,9 @@ impl CompilerInputs<'_> {
             .parsed
             .words
             .iter()
-            .filter(|word| ["-m32", "-m64", "-mx32"].contains(&word.as_str()) || word.starts_with("-fuse-ld"))
+            .filter(|word| {
+                ["-m32", "-m64", "-mx32"].contains(&word.as_str()) || word.starts_with("-fuse-ld")
+            })
             .cloned()
             .collect();
         arguments.extend(["-Wl,--verbose", "-o"].map(str::to_owned));
@@ -225,7 +229,8 @@ fn follow_links(path: &str, links: &mut Vec<(String, String)>) -> String {
             _ => {}
         }
         let here = format!("{at}/{name}");
-        let target = std::fs::read_link(&here).ok().and_then(|t| t.into_os_string().into_string().ok());
+        let target =
+            std::fs::read_link(&here).ok().and_then(|t| t.into_os_string().into_string().ok());
         match target.filter(|_| left > 0) {
             Some(target) => {
                 left -= 1;

@@ -15,7 +15,14 @@ pub fn text(usage: &str) -> String {
     for (heading, rows) in SECTIONS {
         let _ = write!(out, "\n{heading}:\n");
         for row in *rows {
-            let _ = write!(out, "  {} ({}{})\n      {}\n", name(row), row.kind.word(), default(row), row.help);
+            let _ = write!(
+                out,
+                "  {} ({}{})\n      {}\n",
+                name(row),
+                row.kind.word(),
+                default(row),
+                row.help
+            );
         }
     }
     out
@@ -26,10 +33,19 @@ pub fn text(usage: &str) -> String {
 pub fn markdown() -> String {
     let mut out = String::new();
     for (heading, rows) in SECTIONS {
-        let _ = write!(out, "\n### {heading}\n\n| name | kind | default | meaning |\n|---|---|---|---|\n");
+        let _ = write!(
+            out,
+            "\n### {heading}\n\n| name | kind | default | meaning |\n|---|---|---|---|\n"
+        );
         for row in *rows {
             let default = if row.default.is_empty() { "–" } else { row.default };
-            let _ = writeln!(out, "| `{}` | {} | {default} | {} |", name(row), row.kind.word(), row.help);
+            let _ = writeln!(
+                out,
+                "| `{}` | {} | {default} | {} |",
+                name(row),
+                row.kind.word(),
+                row.help
+            );
         }
     }
     out

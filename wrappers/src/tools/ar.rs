@@ -19,7 +19,8 @@ pub struct ArCommand {
 }
 
 /// Options with a long name that change nothing for us, or only how they are read.
-const LONG_VALUES: &[&str] = &["--target", "--output", "--plugin", "--record-libdeps", "--format", "--rsp-quoting"];
+const LONG_VALUES: &[&str] =
+    &["--target", "--output", "--plugin", "--record-libdeps", "--format", "--rsp-quoting"];
 
 /// What the letters say.
 #[derive(Default)]
@@ -310,7 +311,11 @@ mod tests {
         let at = |line: &str| command(folder.path(), line);
         let ok = |line: &str, inputs: &str, output: &str| {
             let found = at(line).unwrap_or_else(|reason| panic!("{line}: {reason}"));
-            assert_eq!((found.inputs.join(" ").as_str(), found.outputs[0].as_str()), (inputs, output), "{line}");
+            assert_eq!(
+                (found.inputs.join(" ").as_str(), found.outputs[0].as_str()),
+                (inputs, output),
+                "{line}"
+            );
         };
         ok("rcs new.a a.o b.o", "a.o b.o", "new.a");
         ok("-rcs new.a a.o b.o", "a.o b.o", "new.a");

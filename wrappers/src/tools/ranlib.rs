@@ -23,8 +23,8 @@ pub fn run(engine: &mut Engine<'_>, own_name: &str, words: &[String]) -> Outcome
 
 fn request(session: &Session, name: &str, arguments: &[String]) -> Result<Request, Reason> {
     let program = session.resolve(name).ok_or(Reason::Tool)?;
-    let expanded = response::expand(arguments, Path::new(&session.directory))
-        .map_err(|_| Reason::Response)?;
+    let expanded =
+        response::expand(arguments, Path::new(&session.directory)).map_err(|_| Reason::Response)?;
     let mut parts = rear::plugin_files();
     parts.extend(rear::behind(session, &program));
     let mut archives = Vec::new();

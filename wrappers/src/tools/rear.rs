@@ -80,8 +80,8 @@ fn request(
     stdin: &mut Option<Bytes>,
 ) -> Result<Request, Reason> {
     let program = session.resolve(name).ok_or(Reason::Tool)?;
-    let expanded = response::expand(arguments, Path::new(&session.directory))
-        .map_err(|_| Reason::Response)?;
+    let expanded =
+        response::expand(arguments, Path::new(&session.directory)).map_err(|_| Reason::Response)?;
     let read = ar::read(&expanded, &session.directory, || {
         let mut text = Vec::new();
         std::io::stdin().read_to_end(&mut text).ok()?;
@@ -90,9 +90,11 @@ fn request(
     })?;
     let mut parts = plugin_files();
     parts.extend(behind(session, &program));
-    parts.extend(read.plugins.iter().map(|plugin| {
-        PathBuf::from(paths::absolute(plugin, &session.directory))
-    }));
+    parts.extend(
+        read.plugins
+            .iter()
+            .map(|plugin| PathBuf::from(paths::absolute(plugin, &session.directory))),
+    );
     Ok(Request {
         label: "ar".to_owned(),
         program,
@@ -159,9 +161,18 @@ mod tests {
             format!("{name} {}", rest.join(" "))
         };
         assert_eq!(choose("rcs x.a", "rear", None), "ar rcs x.a");
-        assert_eq!(choose("x86_64-linux-gnu-ar rcs x.a", "rear", None), "x86_64-linux-gnu-ar rcs x.a");
-        assert_eq!(choose("/usr/bin/llvm-ar-14 rcs x.a", "rear", Some("no")), "/usr/bin/llvm-ar-14 rcs x.a");
-        assert_eq!(choose("rcs x.a", "/b/aarch64-linux-gnu-rear", None), "aarch64-linux-gnu-ar rcs x.a");
+        assert_eq!(
+            choose("x86_64-linux-gnu-ar rcs x.a", "rear", None),
+            "x86_64-linux-gnu-ar rcs x.a"
+        );
+        assert_eq!(
+            choose("/usr/bin/llvm-ar-14 rcs x.a", "rear", Some("no")),
+            "/usr/bin/llvm-ar-14 rcs x.a"
+        );
+        assert_eq!(
+            choose("rcs x.a", "/b/aarch64-linux-gnu-rear", None),
+            "aarch64-linux-gnu-ar rcs x.a"
+        );
         assert_eq!(choose("rcs x.a", "rear", Some("gcc-ar")), "gcc-ar rcs x.a");
     }
 }

@@ -1,0 +1,19 @@
+//! reobjcopy: `objcopy` as a cached action.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use forerunner_wrappers::program::Program;
+use forerunner_wrappers::tools::table;
+
+mod shell;
+
+fn main() -> ExitCode {
+    shell::main(&Program {
+        name: "reobjcopy",
+        usage: "usage: reobjcopy [PROGRAM] ARGUMENTS…   (PROGRAM: objcopy by another name or path)\n       \
+                reobjcopy --stats | --zero-stats | --help | --version",
+        handle: |engine, words| table::run(engine, "objcopy", &shell::own_name(), words),
+        real: |arguments: &[OsString]| Some(shell::with_program("objcopy", arguments)),
+    })
+}
