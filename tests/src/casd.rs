@@ -76,6 +76,15 @@ impl Drop for Casd {
         // It takes its FUSE mounts and children with it on SIGTERM only.
         let id = self.child.id().to_string();
         let _ = Command::new("kill").arg(id).status();
-        let _ = self.child.wait();
+        // It waits for its clients; one that a failed test left would keep it for ever.
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while matches!(self.child.try_wait(), Ok(None)) {
+            if Instant::now() > deadline {
+                let _ = self.child.kill();
+                let _ = self.child.wait();
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 }

@@ -42,14 +42,16 @@ pub(crate) fn remote(url: &str) -> Config {
 
 /// Runs `case` on the embedded store and on casd.
 fn on_both(case: impl AsyncFn(&Endpoint)) {
-    let runtime = runtime();
-    runtime.block_on(async {
-        let folder = temp();
+    let folder = temp();
+    runtime().block_on(async {
         case(&Endpoint::open(&embedded(folder.path())).expect("a store")).await;
-        if let Some(casd) = Casd::start() {
-            case(&Endpoint::open(&remote(&casd.url())).expect("an address")).await;
-        }
     });
+    if let Some(casd) = Casd::start() {
+        // The runtime, and with it the connection, ends before casd, which waits for that.
+        runtime().block_on(async {
+            case(&Endpoint::open(&remote(&casd.url())).expect("an address")).await;
+        });
+    }
 }
 
 pub(crate) fn runtime() -> tokio::runtime::Runtime {
