@@ -203,6 +203,10 @@ impl Job<'_, '_> {
         let mut rest = ranked.as_slice();
         while let Some(((index, fit), after)) = rest.split_first() {
             let place = candidates[*index];
+            // A guess is no answer where something better is missing or still to come.
+            if !fit.plausible() && (wait.is_some() || reason.is_some()) {
+                break;
+            }
             // Sources that fit equally well are meant as long as they agree.
             let ties = match place.kind {
                 Kind::Source => after.iter().take_while(|(_, other)| other == fit).count(),

@@ -76,6 +76,12 @@ pub fn same_path(path: &str, names: &[&str]) -> bool {
 }
 
 impl Fit {
+    /// Whether it is more than a guess by content alone.
+    #[must_use]
+    pub fn plausible(&self) -> bool {
+        self.plausible
+    }
+
     /// The fit of a place that has no competitor.
     fn alone(place: &Place, names: &[&str], own: u32) -> Self {
         let suffix = common_suffix(&place.path, names);
