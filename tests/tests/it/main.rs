@@ -18,6 +18,7 @@ mod runner_socket;
 mod speculate_buildstream;
 mod speculate_demo;
 mod speculate_lua;
+mod speculate_prime;
 mod store_faults;
 mod store_hammer;
 mod wire;
