@@ -32,6 +32,9 @@ pub struct Program {
     pub usage: &'static str,
     /// Handles the command line after the program's name.
     pub handle: fn(&mut Engine<'_>, &[String]) -> Outcome,
+    /// Whether it stands in for a tool: then `--help`, `--version` and an empty command line are
+    /// for the tool, whose answers scripts look at (Meson asks `ar -h` what it can do).
+    pub stands_in: bool,
     /// The real command, for arguments that are not text or settings that are wrong.
     pub real: fn(&[OsString]) -> Option<Vec<OsString>>,
 }
@@ -54,6 +57,11 @@ pub fn run(program: &Program, start: Start, out: &mut dyn Write, err: &mut dyn W
         End::Exit(i32::from(written.is_err()))
     };
     match first {
+        "--forerunner-version" => {
+            return say(out, &format!("{} version: {}\n", program.name, env!("CARGO_PKG_VERSION")));
+        }
+        "--forerunner-help" => return say(out, &help::text(program.usage)),
+        _ if program.stands_in => {}
         "--version" | "-v" if arguments.len() == 1 => {
             return say(out, &format!("{} version: {}\n", program.name, env!("CARGO_PKG_VERSION")));
         }

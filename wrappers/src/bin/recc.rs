@@ -19,6 +19,7 @@ fn main() -> ExitCode {
         name: "recc",
         usage: USAGE_LINE,
         handle,
+        stands_in: false,
         real: |arguments: &[OsString]| Some(arguments.to_vec()),
     })
 }

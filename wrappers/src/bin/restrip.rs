@@ -12,8 +12,9 @@ fn main() -> ExitCode {
     shell::main(&Program {
         name: "restrip",
         usage: "usage: restrip [PROGRAM] ARGUMENTS…   (PROGRAM: strip by another name or path)\n       \
-                restrip --stats | --zero-stats | --help | --version",
+                restrip --stats | --zero-stats | --forerunner-help | --forerunner-version",
         handle: |engine, words| table::run(engine, "strip", &shell::own_name(), words),
+        stands_in: true,
         real: |arguments: &[OsString]| Some(shell::with_program("strip", arguments)),
     })
 }

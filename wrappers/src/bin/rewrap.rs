@@ -17,6 +17,7 @@ fn main() -> ExitCode {
                 rewrap --stats | --zero-stats | --help | --version\n\
                 Started through a link named re<tool> it caches the tool of that name in RECC_TOOLS_FILE.",
         handle,
+        stands_in: false,
         real: |arguments: &[OsString]| {
             let at = arguments.iter().position(|word| word == "--")?;
             Some(arguments[at + 1..].to_vec())
