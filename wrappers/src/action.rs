@@ -132,7 +132,7 @@ pub fn form(parts: &Parts<'_>) -> Result<Formed, Reason> {
         command_digest: Some(command_digest.to_proto()),
         input_root_digest: Some(tree.root.to_proto()),
         do_not_cache: settings.uncacheable,
-        salt: parts.salt.to_vec().into(),
+        salt: parts.salt.to_vec(),
         platform: (settings.reapi_minor >= 2).then_some(platform),
         ..Default::default()
     };

@@ -106,8 +106,6 @@ pub struct Gathered {
     pub absent: BTreeSet<PathBuf>,
     /// Where headers are searched, if that is known and matters.
     pub search: Option<SearchPath>,
-    /// Symbolic links that the action has, and where they lead.
-    pub links: Vec<(String, String)>,
 }
 
 /// Finds what a command reads. Called at most once.

@@ -8,6 +8,7 @@ pub mod command;
 pub mod engine;
 pub mod environment;
 pub mod link;
+pub mod links;
 pub mod log;
 pub mod make_rule;
 pub mod manifest;

@@ -105,7 +105,7 @@ fn directive(text: &[u8], facts: &mut Facts) {
             facts.mentions.push(Mention { name, quoted, next, asked: false });
         }
         None => {
-            facts.computed |= rest.first().is_some_and(|b| b.is_ascii_alphabetic() || *b == b'_')
+            facts.computed |= rest.first().is_some_and(|b| b.is_ascii_alphabetic() || *b == b'_');
         }
     }
 }

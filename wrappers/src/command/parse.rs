@@ -286,7 +286,7 @@ impl<'a> Draft<'a> {
                 self.pass(word, value, separate);
             }
             Effect::PreprocessorList => {
-                self.preprocessor.extend(value.split(',').map(str::to_owned))
+                self.preprocessor.extend(value.split(',').map(str::to_owned));
             }
             Effect::Preprocessor => self.preprocessor.push(value.to_owned()),
             Effect::AssemblerList | Effect::Assembler => {

@@ -32,7 +32,7 @@ impl Draft<'_> {
             match kind {
                 Kind::Link => locals.push("a.out".to_owned()),
                 Kind::Compile => {
-                    locals.extend(compiled.iter().map(|(path, kind)| default_output(path, *kind)))
+                    locals.extend(compiled.iter().map(|(path, kind)| default_output(path, *kind)));
                 }
             }
         } else {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use forerunner_merkle::File;
 
 use crate::action::{Input, Place};
+use crate::links;
 use crate::manifest::{AbsentNames, InputFact, Learned, Learner, Variant};
 use crate::paths;
 use crate::reason::Reason;
@@ -55,13 +56,9 @@ impl Engine<'_> {
         self.refuse_by_name(&paths)?;
         let learned = self.learn(job, gathered, &paths)?;
         paths.extend(learned.precompiled.iter().cloned());
-        let (mut places, facts) = self.places(job, &paths, stats)?;
-        for (link, target) in &gathered.links {
-            places.push((link.clone(), Place::Symlink(target.clone()), None));
-        }
+        let (places, facts) = self.places(job, &paths, stats)?;
         let formed = self.form(job, &places)?;
-        // Nothing watches links.
-        let variant = (!learned.unclear && gathered.links.is_empty()).then(|| Variant {
+        let variant = (!learned.unclear).then(|| Variant {
             action: formed.action,
             inputs: facts,
             present: learned.present,
@@ -173,7 +170,12 @@ impl Engine<'_> {
             let known = stats.know(&local).map_err(|_| Reason::InputChanged)?;
             let file = File::new(known.digest, known.executable);
             facts.push(fact(path, &known));
-            places.insert(input.remote, (Place::File(file), Some(local)));
+            let remote = if self.keeps_links(path) {
+                followed(path, &session.directory, &mut places)
+            } else {
+                input.remote
+            };
+            places.insert(remote, (Place::File(file), Some(local)));
         }
         for (name, content) in &job.made {
             places.insert(name.clone(), (Place::Made(content.clone()), None));
@@ -195,6 +197,35 @@ impl Engine<'_> {
             places.into_iter().map(|(remote, (place, local))| (remote, place, local)).collect();
         Ok((places, facts))
     }
+}
+
+impl Engine<'_> {
+    /// Where paths are kept, the reference keeps symbolic links too.
+    fn keeps_links(&self, path: &str) -> bool {
+        let settings = &self.session.settings;
+        settings.no_path_rewrite
+            && !settings.local_defaults
+            && (settings.global_paths || !path.starts_with('/'))
+    }
+}
+
+/// Puts the links that lead to a file; answers with its real place, in the form of `path`.
+fn followed(
+    path: &str,
+    directory: &str,
+    places: &mut BTreeMap<String, (Place, Option<PathBuf>)>,
+) -> String {
+    let shown = |full: &str| {
+        if path.starts_with('/') { full.to_owned() } else { paths::relative(full, directory) }
+    };
+    let found = links::follow(&paths::absolute(path, directory));
+    for (link, target) in found.links {
+        places.insert(shown(&link), (Place::Symlink(target), None));
+    }
+    for left in found.left {
+        places.entry(shown(&left)).or_insert((Place::Directory, None));
+    }
+    shown(&found.real)
 }
 
 fn fact(path: &str, known: &KnownFile) -> InputFact {

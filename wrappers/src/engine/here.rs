@@ -265,9 +265,9 @@ impl Engine<'_> {
             }
         };
         let (raw, digest) = put(&captured.stdout);
-        (result.stdout_raw, result.stdout_digest) = (raw.into(), digest);
+        (result.stdout_raw, result.stdout_digest) = (raw, digest);
         let (raw, digest) = put(&captured.stderr);
-        (result.stderr_raw, result.stderr_digest) = (raw.into(), digest);
+        (result.stderr_raw, result.stderr_digest) = (raw, digest);
         cache.upload(texts)?;
         cache.update(&formed.action, &result)?;
         Ok(Some(bytes))

@@ -32,21 +32,7 @@ impl Inputs for CompilerInputs<'_> {
         if self.parsed.kind == Kind::Link {
             let linked = self.linked()?;
             gathered.absent = linked.absent;
-            let settings = &self.session.settings;
-            for file in linked.files {
-                let follows = settings.global_paths && settings.no_path_rewrite;
-                if file.starts_with('/') && follows && !settings.local_defaults {
-                    // As the reference: the file at its real place, and the links that lead there.
-                    let real = follow_links(&file, &mut gathered.links);
-                    if !gathered.paths.contains(&real) {
-                        gathered.paths.push(real);
-                    }
-                } else {
-                    gathered.paths.push(file);
-                }
-            }
-            gathered.links.sort();
-            gathered.links.dedup();
+            gathered.paths.extend(linked.files);
         }
         self.precompiled_by_name(&mut gathered.absent)?;
         if self.session.settings.manifest && !self.session.settings.no_execute {
@@ -210,40 +196,6 @@ impl CompilerInputs<'_> {
         }
         Ok(())
     }
-}
-
-/// The path without symbolic links; each that was followed is noted.
-fn follow_links(path: &str, links: &mut Vec<(String, String)>) -> String {
-    let mut rest: Vec<String> =
-        path.split('/').rev().filter(|part| !part.is_empty()).map(str::to_owned).collect();
-    let mut at = String::new();
-    // More links than any sane path has.
-    let mut left = 40;
-    while let Some(name) = rest.pop() {
-        match name.as_str() {
-            "." => continue,
-            ".." => {
-                at.truncate(at.rfind('/').unwrap_or(0));
-                continue;
-            }
-            _ => {}
-        }
-        let here = format!("{at}/{name}");
-        let target =
-            std::fs::read_link(&here).ok().and_then(|t| t.into_os_string().into_string().ok());
-        match target.filter(|_| left > 0) {
-            Some(target) => {
-                left -= 1;
-                if target.starts_with('/') {
-                    at.clear();
-                }
-                rest.extend(target.split('/').rev().filter(|p| !p.is_empty()).map(str::to_owned));
-                links.push((here, target));
-            }
-            None => at = here,
-        }
-    }
-    at
 }
 
 /// The start-up object of the gcc that clang found.
