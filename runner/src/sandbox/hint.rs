@@ -59,6 +59,11 @@ pub(super) fn step(step: &Step, error: &io::Error) -> String {
         (Step::Open { source: Source::Bind(path), .. }, Some(libc::ENOENT)) => {
             format!("; there is no `{}` on the host", path.to_string_lossy())
         }
+        (Step::Directory { .. } | Step::EmptyFile { .. }, Some(libc::EROFS)) => {
+            "; the input tree is read-only there (SubtreeReadOnly): have it in the input tree, or \
+             choose a path below /tmp"
+                .to_owned()
+        }
         (Step::Directory { .. }, Some(libc::ENOTDIR)) => {
             "; a file of the input tree is in its way".to_owned()
         }
