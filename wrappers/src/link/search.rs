@@ -18,7 +18,7 @@ pub struct Search<'a> {
     /// Directories searched by default.
     pub default_dirs: &'a [String],
     /// `LD_LIBRARY_PATH` and `LD_RUN_PATH` of the environment.
-    pub library_path: &'a [String],
+    pub searched_first: &'a [String],
     /// Objects of sources on the same command line, which do not exist yet, begin so.
     pub temporary: &'a str,
     /// Only what the reference looks at: thin archives, scripts and versioned libraries are
@@ -107,7 +107,7 @@ impl State<'_> {
                 LinkEffect::Value | LinkEffect::Output | LinkEffect::Directory => {}
                 LinkEffect::Static => only_static = true,
                 LinkEffect::Shared => only_static = false,
-                LinkEffect::Library => self.library(value()?, only_static)?,
+                LinkEffect::Library => self.find(value()?, only_static)?,
                 LinkEffect::RunPath => self.run_path.extend(split(value()?)),
                 LinkEffect::RunPathLink => self.run_path_link.extend(split(value()?)),
                 LinkEffect::Read => {
@@ -204,7 +204,7 @@ impl State<'_> {
         let text = std::fs::read_to_string(full).map_err(|_| Reason::ForeignFormat)?;
         for name in driver::script_inputs(&text).ok_or(Reason::LinkerFile)? {
             if let Some(library) = name.strip_prefix("-l") {
-                self.library(library, false)?;
+                self.find(library, false)?;
             } else if name.contains('/') {
                 self.file(&name)?;
             } else {
@@ -222,7 +222,7 @@ impl State<'_> {
         self.search(&[name.to_owned()])
     }
 
-    fn library(&mut self, name: &str, only_static: bool) -> Result<(), Reason> {
+    fn find(&mut self, name: &str, only_static: bool) -> Result<(), Reason> {
         match name.strip_prefix(':') {
             Some(exact) => self.search(&[exact.to_owned()]),
             None if only_static => self.search(&[format!("lib{name}.a")]),
@@ -258,7 +258,7 @@ impl State<'_> {
         };
         let mut first = all(&self.run_path_link);
         first.extend(all(&self.run_path));
-        first.extend(all(self.search.library_path));
+        first.extend(all(self.search.searched_first));
         let mut last = machine.last;
         if self.search.as_reference {
             last = all(&self.dirs).into_iter().chain(last).collect();
@@ -294,7 +294,7 @@ mod tests {
         let search = Search {
             directory: folder.to_str().expect("UTF-8"),
             default_dirs: &[],
-            library_path: &[],
+            searched_first: &[],
             temporary: "/tmp/nothing",
             as_reference: false,
         };

@@ -134,7 +134,7 @@ impl CompilerInputs<'_> {
         }
         let text = String::from_utf8_lossy(&shown.stderr).into_owned();
         let words = driver::linker_words(&text).ok_or(Reason::LinkerUnknown)?;
-        let library_path: Vec<String> = ["LD_RUN_PATH", "LD_LIBRARY_PATH"]
+        let searched_first: Vec<String> = ["LD_RUN_PATH", "LD_LIBRARY_PATH"]
             .iter()
             .flat_map(|name| self.session.variable(name).unwrap_or_default().split(':'))
             .filter(|part| !part.is_empty())
@@ -145,7 +145,7 @@ impl CompilerInputs<'_> {
             let search = Search {
                 directory: &self.session.directory,
                 default_dirs,
-                library_path: &library_path,
+                searched_first: &searched_first,
                 temporary: &tmpdir,
                 as_reference: !self.session.settings.local_defaults,
             };
