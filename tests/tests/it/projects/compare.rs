@@ -54,7 +54,6 @@ pub(crate) fn same_products(what: &str, plain: &Products, ours: &Products) {
 /// Takes the names of our wrappers out of what a build says.
 pub(crate) fn without_wrappers(text: &str, programs: &Path) -> String {
     text.replace(&format!("{}/", programs.display()), "")
-        .replace("/usr/bin/", "")
         .replace("recc ", "")
         .replace("reranlib", "ranlib")
         .replace("restrip", "strip")
