@@ -1,5 +1,6 @@
 //! What all wrappers do: look the action up, write its outputs; or run it, and store its result.
 
+mod aside;
 mod deliver;
 mod explain;
 mod gather;
@@ -74,6 +75,8 @@ pub struct Job {
     pub stdin: Option<Bytes>,
     /// Tells from an output whether it is a function of the inputs.
     pub accept: Option<fn(&std::path::Path) -> bool>,
+    /// Whether its outputs are files that the tool changes in place.
+    pub in_place: bool,
 }
 
 /// A command whose run tells its inputs.

@@ -88,6 +88,25 @@ pub fn file_name(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }
 
+/// The path without symbolic links, as far as it exists; the rest in its normal form.
+#[must_use]
+pub fn real_path(path: &str) -> String {
+    let tidy = normalise(path);
+    let mut there = path;
+    loop {
+        if let Some(real) =
+            std::fs::canonicalize(there).ok().and_then(|p| p.into_os_string().into_string().ok())
+        {
+            let rest = path[there.len()..].trim_start_matches('/');
+            return normalise(&format!("{real}/{rest}"));
+        }
+        match there.trim_end_matches('/').rfind('/') {
+            Some(0) | None => return tidy,
+            Some(at) => there = &there[..at],
+        }
+    }
+}
+
 /// How paths are rewritten.
 #[derive(Clone, Debug)]
 pub struct PathRules {
@@ -158,8 +177,13 @@ impl PathRules {
         if self.keep {
             return mapped;
         }
-        let tidy = normalise(&mapped);
-        if is_below(&tidy, &self.project_root) { relative(&tidy, &self.directory) } else { mapped }
+        // Within the project the reference looks where the path really leads.
+        let real = real_path(&mapped);
+        if is_below(&real, &self.project_root) {
+            relative(&real, &self.directory)
+        } else {
+            normalise(&mapped)
+        }
     }
 }
 

@@ -171,6 +171,7 @@ fn understand<'a>(
         sources,
         stdin: None,
         accept: None,
+        in_place: false,
     };
     let inputs = CompilerInputs { session, program, compiler: known, is_clang, identity, parsed };
     Ok((job, inputs))

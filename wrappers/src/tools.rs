@@ -44,6 +44,8 @@ pub struct Request {
     pub stdin: Option<Bytes>,
     /// Tells from an output whether it is a function of the inputs.
     pub accept: Option<fn(&std::path::Path) -> bool>,
+    /// Whether it changes its outputs in place.
+    pub in_place: bool,
 }
 
 /// Inputs that are known from the start.
@@ -117,6 +119,7 @@ pub fn job(session: &Session, request: &Request) -> Result<(Job, Listed), Reason
         sources: None,
         stdin: request.stdin.clone(),
         accept: request.accept,
+        in_place: request.in_place,
     };
     Ok((job, Listed(request.inputs.clone())))
 }

@@ -11,7 +11,7 @@ use crate::paths;
 use crate::settings::Work;
 use crate::stat_cache::StatCache;
 
-use super::{Engine, Job};
+use super::{Engine, Job, aside};
 
 impl Engine<'_> {
     /// Writes the outputs of a result and replays what the tool said; answers with the number of
@@ -48,7 +48,7 @@ impl Engine<'_> {
                 .then_some(&file.contents[..])
                 .filter(|content| settings.function.digest(content) == digest);
                 let path = PathBuf::from(paths::absolute(&product.local, &self.session.directory));
-                if is_special(&path) {
+                if is_special(&path) || (job.in_place && !aside::is_replaceable(&path)) {
                     return Err(CacheError::Incomplete(*action, product.local.clone()));
                 }
                 // A tool that rewrites a file in place often finds it as it would be.
@@ -61,7 +61,15 @@ impl Engine<'_> {
                 }
                 files.push(Delivery { digest, inline, path, executable: file.is_executable });
             }
+            let modes: Vec<_> =
+                files.iter().map(|file| job.in_place.then(|| mode(&file.path))).collect();
             cache.deliver(&files)?;
+            for (file, mode) in files.iter().zip(modes) {
+                // What was changed in place keeps its mode.
+                if let Some(Some(mode)) = mode {
+                    let _set = std::fs::set_permissions(&file.path, mode);
+                }
+            }
         }
         // A reader that went away is the user's wish.
         let _written = self.out.write_all(&stdout).and_then(|()| self.out.flush());
@@ -85,6 +93,10 @@ fn touch(path: &Path) -> bool {
         .open(path)
         .and_then(|file| file.set_modified(SystemTime::now()))
         .is_ok()
+}
+
+fn mode(path: &Path) -> Option<std::fs::Permissions> {
+    std::fs::metadata(path).ok().map(|metadata| metadata.permissions())
 }
 
 /// Whether a tool would write through what stands there instead of replacing it.

@@ -205,6 +205,7 @@ impl Engine<'_> {
         let settings = &self.session.settings;
         settings.no_path_rewrite
             && !settings.local_defaults
+            && settings.working_dir_prefix.is_empty()
             && (settings.global_paths || !path.starts_with('/'))
     }
 }

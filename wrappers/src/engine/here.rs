@@ -20,6 +20,7 @@ use crate::stamp::{self, Stamp};
 use crate::stat_cache::{StatCache, hash_file, is_executable};
 use crate::stats::Fate;
 
+use super::aside::Aside;
 use super::{Cold, Engine, Gathered, Inputs, Job, Known, Outcome, Remembered, deliver};
 
 /// Output of a tool up to this size stands in the result itself.
@@ -160,10 +161,36 @@ impl Engine<'_> {
         let Some((program, arguments)) = job.real.split_first() else {
             return (None, Outcome::Exit(127));
         };
+        let aside = match Aside::prepare(job, &self.session.directory) {
+            Ok(aside) => aside,
+            Err(error) => {
+                // Without room for a copy there is none for the result either, and the tool would
+                // tear what is there.
+                let named = job.products.iter().map(|product| product.local.as_str());
+                let named = named.collect::<Vec<_>>().join("`, `");
+                let _written = writeln!(self.err, "{}: `{named}`: {error}", job.label);
+                return (None, Outcome::Exit(1));
+            }
+        };
         let mut arguments = arguments.to_vec();
         arguments.extend_from_slice(further);
-        match run::capture(program, &arguments, job.stdin.as_deref(), &[]) {
-            Ok(captured) => {
+        let mut stdin = job.stdin.as_deref().map(<[u8]>::to_vec);
+        if let Some(aside) = &aside {
+            arguments = aside.words(&arguments);
+            stdin = stdin.map(|script| aside.script(&script));
+        }
+        match run::capture(program, &arguments, stdin.as_deref(), &[]) {
+            Ok(mut captured) => {
+                if let Some(aside) = aside {
+                    captured.stdout = aside.said(captured.stdout);
+                    captured.stderr = aside.said(captured.stderr);
+                    if captured.code == 0
+                        && let Err(error) = aside.keep()
+                    {
+                        let _written = writeln!(self.err, "{}: {error}", job.label);
+                        return (None, Outcome::Exit(1));
+                    }
+                }
                 let _written = self.out.write_all(&captured.stdout).and_then(|()| self.out.flush());
                 let _written = self.err.write_all(&captured.stderr).and_then(|()| self.err.flush());
                 let code = captured.code;

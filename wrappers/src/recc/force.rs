@@ -65,6 +65,7 @@ pub(super) fn run(engine: &mut Engine<'_>, command: &[String]) -> Outcome {
         sources: None,
         stdin: None,
         accept: None,
+        in_place: false,
     };
     engine.run(&job, &mut Named)
 }

@@ -78,6 +78,7 @@ fn request(session: &Session, name: &str, arguments: &[String]) -> Result<Reques
         outputs: archives,
         parts,
         accept: Some(ar::is_deterministic),
+        in_place: true,
         ..Request::default()
     })
 }

@@ -104,6 +104,7 @@ fn request(
         parts,
         stdin: stdin.clone(),
         accept: Some(ar::is_deterministic),
+        in_place: true,
         ..Request::default()
     })
 }

@@ -112,11 +112,13 @@ fn request(
             }
         }
     }
+    let in_place = reading.outputs.iter().all(|output| inputs.contains(output));
     Ok(Request {
         label: tool.to_owned(),
         parts: parts(session, spec),
         program,
         words: arguments.to_vec(),
+        in_place,
         inputs,
         outputs: reading.outputs,
         variables: spec.variables.clone(),

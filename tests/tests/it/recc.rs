@@ -1,0 +1,85 @@
+//! recc: the same actions as the reference, the same files as the compiler.
+
+mod plain;
+mod reference;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use forerunner_tests::{bin, temp};
+
+/// A directory to work in, and a store of its own.
+struct Place {
+    folder: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        let place = Self { folder: temp() };
+        std::fs::create_dir(place.work()).expect("a directory");
+        place
+    }
+
+    fn work(&self) -> PathBuf {
+        // The real path: what a compiler writes into objects must not change between runs.
+        self.folder.path().canonicalize().expect("a path").join("work")
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        let path = self.work().join(name);
+        std::fs::create_dir_all(path.parent().expect("a directory")).expect("a directory");
+        std::fs::write(path, text).expect("a file");
+    }
+
+    /// One of our programs with a clean environment.
+    fn ours(&self, program: &str) -> Command {
+        let mut command = Command::new(bin(program));
+        self.dress(&mut command);
+        command
+    }
+
+    fn dress(&self, command: &mut Command) {
+        command
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .env("HOME", self.folder.path())
+            .env("FORERUNNER_STORE", self.folder.path().join("store"))
+            .current_dir(self.work());
+    }
+
+    /// Hits and misses so far.
+    fn figures(&self) -> (u64, u64) {
+        let output = self.ours("recc").arg("--stats").output().expect("recc");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let all = text.split("since the store was made").nth(1).expect("figures").to_owned();
+        let number = |name: &str| -> u64 {
+            let line = all.lines().find(|line| line.trim().starts_with(name)).expect("a line");
+            line.split_whitespace().nth(1).and_then(|n| n.parse().ok()).expect("a number")
+        };
+        (number("hits"), number("misses"))
+    }
+}
+
+/// Every file below a directory, with its content and whether it may be executed.
+fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>, bool)> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mut found: Vec<_> = walkdir::WalkDir::new(folder)
+        .into_iter()
+        .filter_map(Result::ok)
+        .filter(|entry| entry.file_type().is_file())
+        .map(|entry| {
+            let mode = entry.metadata().expect("metadata").permissions().mode();
+            let content = std::fs::read(entry.path()).expect("a file");
+            (entry.path().to_owned(), content, mode & 0o111 != 0)
+        })
+        .collect();
+    found.sort();
+    found
+}
+
+fn assert_same(name: &str, ours: &Output, plain: &Output) {
+    assert_eq!(ours.status.code(), plain.status.code(), "{name}: {ours:?}");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert_eq!(text(&ours.stdout), text(&plain.stdout), "{name}: standard output");
+    assert_eq!(text(&ours.stderr), text(&plain.stderr), "{name}: standard error");
+}
