@@ -32,8 +32,7 @@ impl Input {
     /// The input that a path of the command means.
     #[must_use]
     pub fn new(path: &str, rules: &PathRules) -> Self {
-        let remote = if path.starts_with('/') { rules.rewrite(path) } else { path.to_owned() };
-        Self { remote, local: paths::absolute(path, &rules.directory) }
+        Self { remote: rules.rewrite_input(path), local: paths::absolute(path, &rules.directory) }
     }
 }
 

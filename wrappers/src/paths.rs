@@ -177,13 +177,26 @@ impl PathRules {
         if self.keep {
             return mapped;
         }
-        // Within the project the reference looks where the path really leads.
-        let real = real_path(&mapped);
-        if is_below(&real, &self.project_root) {
-            relative(&real, &self.directory)
-        } else {
-            normalise(&mapped)
+        self.in_project(&mapped).unwrap_or_else(|| normalise(&mapped))
+    }
+
+    /// An input as it stands in the action. Outside the project it stays as it is, `..` and all.
+    #[must_use]
+    pub fn rewrite_input(&self, path: &str) -> String {
+        if !path.starts_with('/') {
+            return path.to_owned();
         }
+        let mapped = self.map(path);
+        if self.keep {
+            return mapped;
+        }
+        self.in_project(&mapped).unwrap_or(mapped)
+    }
+
+    fn in_project(&self, mapped: &str) -> Option<String> {
+        // Within the project the reference looks where the path really leads.
+        let real = real_path(mapped);
+        is_below(&real, &self.project_root).then(|| relative(&real, &self.directory))
     }
 }
 
