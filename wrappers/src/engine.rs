@@ -208,6 +208,22 @@ impl Engine<'_> {
         }
     }
 
+    /// A command that was understood and is not cached all the same.
+    fn uncached_job(&mut self, job: &Job, reason: Reason) -> Outcome {
+        match self.uncached(&job.label, reason, &job.real) {
+            Outcome::Replace(_) => self.plainly(job),
+            exit @ Outcome::Exit(_) => exit,
+        }
+    }
+
+    /// Runs the real command; what it changes in place stays whole even so.
+    fn plainly(&mut self, job: &Job) -> Outcome {
+        match job.in_place {
+            true => self.run_tool(job, &[]).1,
+            false => Outcome::Replace(job.real.clone()),
+        }
+    }
+
     fn only_form(&mut self, job: &Job, inputs: &mut dyn Inputs, stats: &mut StatCache) -> Outcome {
         let log = &self.session.log;
         match self.gather(job, inputs, stats) {
@@ -221,7 +237,7 @@ impl Engine<'_> {
                 log.info("RECC_NO_EXECUTE is enabled, exiting.");
                 Outcome::Exit(0)
             }
-            Err(reason) => self.uncached(&job.label, reason, &job.real),
+            Err(reason) => self.uncached_job(job, reason),
         }
     }
 
@@ -251,7 +267,7 @@ impl Engine<'_> {
             // The inputs are those of the manifest, so nothing needs to be asked.
             return match self.known_from(job, &variant, stats) {
                 Ok(known) => self.miss(cache, job, known, remembered),
-                Err(reason) => self.uncached(&job.label, reason, &job.real),
+                Err(reason) => self.uncached_job(job, reason),
             };
         }
         // A command that is new to the store was never stored there: it is not looked up.
@@ -265,7 +281,7 @@ impl Engine<'_> {
         }
         let known = match self.gather(job, inputs, stats) {
             Ok(known) => known,
-            Err(reason) => return self.uncached(&job.label, reason, &job.real),
+            Err(reason) => return self.uncached_job(job, reason),
         };
         match self.look_up(cache, job, &known.formed.action, stats) {
             Ok(Some(code)) => {
@@ -312,7 +328,7 @@ impl Engine<'_> {
         self.count(&job.label, Fate::Failed, 0, Duration::ZERO);
         if tolerant {
             self.session.log.warning(format_args!("{error}; running locally"));
-            return Outcome::Replace(job.real.clone());
+            return self.plainly(job);
         }
         // Not through the log: the exit status must not come without a word.
         let _written = writeln!(self.err, "recc: {error}");

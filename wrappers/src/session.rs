@@ -148,6 +148,23 @@ impl Session {
         })
     }
 
+    /// Whether the first program on PATH that is called `name` is `program`.
+    #[must_use]
+    pub fn leads_to(&self, name: &str, program: &str) -> bool {
+        if name.contains('/') {
+            return name == program;
+        }
+        let first = self.variable("PATH").and_then(|path| {
+            path.split(':').find_map(|directory| {
+                let directory = if directory.is_empty() { "." } else { directory };
+                let path = format!("{}/{name}", directory.trim_end_matches('/'));
+                let metadata = std::fs::metadata(&path).ok()?;
+                (metadata.is_file() && crate::stat_cache::is_executable(&metadata)).then_some(path)
+            })
+        });
+        first.as_deref() == Some(program)
+    }
+
     /// Where a path leads.
     #[must_use]
     pub fn real(&self, path: &str) -> Option<PathBuf> {

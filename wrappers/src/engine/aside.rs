@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::{AccessFlags, access};
 
+use crate::link::archive;
 use crate::paths;
 
 use super::Job;
@@ -106,6 +107,11 @@ impl Aside {
         for file in self.files {
             // A tool may end well without having made the file.
             if file.copy.exists() {
+                // `ar -M` does not say by its status that it could not write.
+                if !archive::is_whole(&file.copy) {
+                    let what = format!("`{}` was not written whole; it is as it was", file.name);
+                    return Err(io::Error::other(what));
+                }
                 file.copy.persist(&file.path).map_err(|error| error.error)?;
             }
         }

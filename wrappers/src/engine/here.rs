@@ -42,7 +42,7 @@ impl Engine<'_> {
         let stores = settings.upload_local_build || job.work == Work::Tool;
         if !stores || settings.uncacheable {
             self.count(&job.label, Fate::Miss, 0, Duration::ZERO);
-            return Outcome::Replace(job.real.clone());
+            return self.plainly(job);
         }
         let before = Before::of(&known.formed);
         let _hold = cache.hold();
@@ -50,7 +50,7 @@ impl Engine<'_> {
         if let Err(error) = self.upload_inputs(cache, &known.formed) {
             self.session.log.warning(format_args!("{error}; the result is not stored"));
             self.count(&job.label, Fate::Failed, 0, Duration::ZERO);
-            return Outcome::Replace(job.real.clone());
+            return self.plainly(job);
         }
         let (captured, outcome) = self.run_tool(job, &[]);
         let Some(captured) = captured else { return outcome };
@@ -87,7 +87,7 @@ impl Engine<'_> {
         let file =
             tempfile::Builder::new().prefix("recc-").suffix(".d").tempfile_in(&settings.tmpdir);
         let Ok(file) = file else {
-            return self.uncached(&job.label, Reason::DepsFailed, &job.real);
+            return self.uncached_job(job, Reason::DepsFailed);
         };
         let shown = file.path().to_string_lossy().into_owned();
         let options: Vec<String> = cold.options.iter().map(|o| o.replace("{}", &shown)).collect();
@@ -157,7 +157,11 @@ impl Engine<'_> {
     }
 
     /// Runs the real tool and shows what it says.
-    fn run_tool(&mut self, job: &Job, further: &[String]) -> (Option<Captured>, Outcome) {
+    pub(super) fn run_tool(
+        &mut self,
+        job: &Job,
+        further: &[String],
+    ) -> (Option<Captured>, Outcome) {
         let Some((program, arguments)) = job.real.split_first() else {
             return (None, Outcome::Exit(127));
         };
@@ -187,6 +191,7 @@ impl Engine<'_> {
                     if captured.code == 0
                         && let Err(error) = aside.keep()
                     {
+                        let _written = self.err.write_all(&captured.stderr);
                         let _written = writeln!(self.err, "{}: {error}", job.label);
                         return (None, Outcome::Exit(1));
                     }

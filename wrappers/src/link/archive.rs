@@ -41,6 +41,49 @@ pub fn look(path: &Path) -> io::Result<Archive> {
     }
 }
 
+/// Whether a file, if it is an archive, goes on to the end of its last member. An empty file is no
+/// whole archive; any other file is none at all, and whole as far as this can tell.
+#[must_use]
+pub fn is_whole(path: &Path) -> bool {
+    let check = || -> io::Result<bool> {
+        let mut file = File::open(path)?;
+        let end = file.metadata()?.len();
+        if end < 8 {
+            return Ok(false);
+        }
+        let mut magic = [0; 8];
+        file.read_exact(&mut magic)?;
+        let thin = match &magic {
+            ORDINARY => false,
+            THIN => true,
+            _ => return Ok(true),
+        };
+        let mut at = 8_u64;
+        while at < end {
+            if at + HEADER as u64 > end {
+                return Ok(false);
+            }
+            file.seek(SeekFrom::Start(at))?;
+            let mut header = [0; HEADER];
+            file.read_exact(&mut header)?;
+            let field = |range: std::ops::Range<usize>| {
+                std::str::from_utf8(&header[range]).map(str::trim_end).unwrap_or_default()
+            };
+            let own = matches!(field(0..16), "/" | "//" | "/SYM64/");
+            let Ok(size) = field(48..58).parse::<u64>() else { return Ok(false) };
+            let content = if thin && !own { 0 } else { size };
+            at = at.saturating_add(HEADER as u64 + content);
+            if at > end {
+                return Ok(false);
+            }
+            // The last member's padding may be missing.
+            at = at.saturating_add(content % 2);
+        }
+        Ok(true)
+    };
+    check().unwrap_or(false)
+}
+
 fn members(file: &mut File, folder: &Path) -> io::Result<Vec<PathBuf>> {
     let bad = || io::Error::new(io::ErrorKind::InvalidData, "malformed thin archive");
     let end = file.metadata()?.len();

@@ -64,7 +64,13 @@ pub(super) fn finish(
         request.and_then(|request| job(session, &request))
     };
     let outcome = match made {
-        Ok((job, mut inputs)) => engine.run(&job, &mut inputs),
+        Ok((mut job, mut inputs)) => {
+            // The tool says its name as it was called, where that leads to the same program.
+            if session.leads_to(&real[0], &job.real[0]) {
+                job.real[0].clone_from(&real[0]);
+            }
+            engine.run(&job, &mut inputs)
+        }
         Err(reason) => engine.uncached(label, reason, real),
     };
     match (outcome, stdin) {
