@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use forerunner_merkle::Digest;
+use forerunner_merkle::{Digest, DigestFunction};
 use forerunner_proto::{Kept, reapi};
 use forerunner_reapi::{Content, Endpoint, EnvironmentError, Error, ExecuteOptions};
 use forerunner_store::{Hold, Store, StoreError};
@@ -111,6 +111,15 @@ impl Cache {
             Endpoint::open(&config)?
         };
         Ok(Self::Endpoint(runtime, Box::new(endpoint)))
+    }
+
+    /// The function of its digests, if it is a server; the embedded store's manifests are files.
+    #[must_use]
+    pub fn function(&self) -> Option<DigestFunction> {
+        match self {
+            Self::Embedded(_) => None,
+            Self::Endpoint(_, endpoint) => Some(endpoint.function()),
+        }
     }
 
     /// Keeps what is used from now on from eviction.

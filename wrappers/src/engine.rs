@@ -5,6 +5,7 @@ mod deliver;
 mod explain;
 mod gather;
 mod here;
+mod shared;
 mod there;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -59,6 +60,9 @@ pub struct Job {
     pub salt: Vec<u8>,
     /// Further parts of the manifest's key.
     pub key: Vec<String>,
+    /// What stands for the toolchain on this machine only; empty if the action or its platform
+    /// says what the toolchain is.
+    pub machine: String,
     /// Content that exists only in the action: name and bytes.
     pub made: Vec<(String, Bytes)>,
     /// Directories whose existence matters.
@@ -133,23 +137,39 @@ pub struct Engine<'a> {
     pub err: &'a mut dyn Write,
 }
 
-/// A manifest and where it is kept, if it is.
+/// A manifest and where it is kept.
+#[derive(Default)]
 struct Remembered {
     manifest: Manifest,
+    /// The file, if there is a lasting place.
     place: Option<PathBuf>,
+    /// Its key at the endpoint, if it means the same on other machines.
+    shared: Option<Key>,
 }
 
 impl Remembered {
+    /// Asks the endpoint, if nothing is known here.
+    fn complete(&mut self, cache: &Cache) {
+        if let (true, Some(key)) = (self.manifest.variants.is_empty(), &self.shared)
+            && let Some(manifest) = shared::fetch(cache, key)
+        {
+            self.manifest = manifest;
+        }
+    }
+
     fn save(&self) {
         if let Some(place) = &self.place {
             self.manifest.save(place);
         }
     }
 
-    fn remember(mut self, variant: Option<Variant>) {
-        if let Some(variant) = variant {
-            self.manifest.remember(variant);
-            self.save();
+    /// Keeps what was learned, here and, if results are stored there, at the endpoint.
+    fn remember(mut self, variant: Option<Variant>, cache: Option<&Cache>) {
+        let Some(variant) = variant else { return };
+        self.manifest.remember(variant);
+        self.save();
+        if let (Some(cache), Some(key)) = (cache, &self.shared) {
+            shared::store(cache, key, &self.manifest);
         }
     }
 }
@@ -250,6 +270,7 @@ impl Engine<'_> {
     ) -> Outcome {
         let settings = &self.session.settings;
         let mut remembered = self.remembered(job);
+        remembered.complete(cache);
         if let Some((at, renewed)) = self.holding(&mut remembered.manifest) {
             let variant = remembered.manifest.variants.remove(at);
             let action = variant.action;
@@ -285,7 +306,7 @@ impl Engine<'_> {
         };
         match self.look_up(cache, job, &known.formed.action, stats) {
             Ok(Some(code)) => {
-                remembered.remember(known.variant);
+                remembered.remember(known.variant, None);
                 return Outcome::Exit(code);
             }
             Ok(None) => {}
@@ -301,7 +322,7 @@ impl Engine<'_> {
         }
         match self.run_there(cache, job, &known.formed) {
             Ok(code) => {
-                remembered.remember(known.variant);
+                remembered.remember(known.variant, None);
                 Outcome::Exit(code)
             }
             Err(error) => self.failed(job, &error),
@@ -383,12 +404,15 @@ impl Engine<'_> {
 
     /// What is known about the command from earlier.
     fn remembered(&self, job: &Job) -> Remembered {
-        let place = (job.manifest && self.session.settings.manifest)
-            .then(|| self.session.aside("manifest"))
-            .flatten()
-            .map(|folder| job.manifest_key(self.session).path(&folder));
+        if !job.manifest || !self.session.settings.manifest {
+            return Remembered::default();
+        }
+        let key = job.manifest_key(self.session);
+        let place = self.session.aside("manifest").map(|folder| key.path(&folder));
         let manifest = place.as_deref().map(Manifest::load).unwrap_or_default();
-        Remembered { manifest, place }
+        // Elsewhere the same command is only the same with the same toolchain.
+        let shared = job.machine.is_empty().then_some(key);
+        Remembered { manifest, place, shared }
     }
 
     fn form(
@@ -435,6 +459,7 @@ impl Job {
         key.add(&session.directory);
         key.add_all(&self.real);
         key.add_all(&self.key);
+        key.add(&self.machine);
         key.add_all(&self.arguments);
         key.add_all(self.environment.iter().flat_map(|(name, value)| [name, value]));
         key.add_all(self.platform.iter().flat_map(|(name, value)| [name, value]));

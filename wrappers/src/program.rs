@@ -66,6 +66,7 @@ pub fn run(program: &Program, start: Start, out: &mut dyn Write, err: &mut dyn W
             return say(out, &format!("{} version: {}\n", program.name, env!("CARGO_PKG_VERSION")));
         }
         "--help" | "-h" if arguments.len() == 1 => return say(out, &help::text(program.usage)),
+        "--help=markdown" if arguments.len() == 1 => return say(out, &help::markdown()),
         "" if arguments.is_empty() => {
             let _written = writeln!(err, "{}", program.usage);
             return End::Exit(USAGE);

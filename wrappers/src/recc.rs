@@ -104,6 +104,7 @@ fn understand<'a>(
     let platform = settings.platform_for(work);
     let salted = settings.toolchain_salt && !platform.contains_key("chrootRootDigest");
     let mut identity = String::new();
+    let mut machine = String::new();
     let mut salt = settings.salt.clone();
     if salted {
         identity = toolchain::of_compiler(
@@ -123,6 +124,9 @@ fn understand<'a>(
         // What stands for the toolchain in what is only remembered here.
         let metadata = std::fs::metadata(&real_program).map_err(|_| Reason::Tool)?;
         identity = format!("{:?}", Stamp::of(&metadata));
+        if !platform.contains_key("chrootRootDigest") {
+            machine.clone_from(&identity);
+        }
     }
     let mut real = command.to_vec();
     if launched == 0 {
@@ -158,7 +162,8 @@ fn understand<'a>(
         products: override_products(session, &parsed),
         output_directories: settings.output_directories.iter().cloned().collect(),
         salt: salt.into_bytes(),
-        key: parsed.words.iter().cloned().chain([identity.clone()]).collect(),
+        key: parsed.words.clone(),
+        machine,
         made: parsed
             .rewritten
             .iter()

@@ -111,6 +111,7 @@ pub fn job(session: &Session, request: &Request) -> Result<(Job, Listed), Reason
         output_directories: request.output_directories.clone(),
         salt: salt.into_bytes(),
         key: Vec::new(),
+        machine: String::new(),
         made,
         directories: Vec::new(),
         further_inputs: Vec::new(),

@@ -2,6 +2,7 @@
 
 use forerunner_proto::reapi::action_cache_server::ActionCache;
 use forerunner_proto::{Kept, reapi};
+use forerunner_reapi::MANIFEST_WORKER;
 use tonic::{Request, Response, Status};
 
 use crate::Front;
@@ -18,7 +19,9 @@ impl ActionCache for Front {
         let found = self.endpoint.action_result(&action, &request.inline_output_files).await;
         match found.map_err(|error| error.to_status())? {
             Some(result) => {
-                self.recorder.note(action);
+                if is_of_action(&result) {
+                    self.recorder.note(action);
+                }
                 Ok(Response::new(result))
             }
             None => Err(Status::not_found(format!("no result of action {action}"))),
@@ -46,7 +49,16 @@ impl ActionCache for Front {
             .update_action_result(&action, &result)
             .await
             .map_err(|error| error.to_status())?;
-        self.recorder.note(action);
+        if is_of_action(&result) {
+            self.recorder.note(action);
+        }
         Ok(Response::new(result))
     }
+}
+
+/// Whether a result is one of an action, and not what a wrapper remembers there.
+fn is_of_action(result: &Kept<reapi::ActionResult>) -> bool {
+    result.message().map_or(true, |result| {
+        result.execution_metadata.is_none_or(|metadata| metadata.worker != MANIFEST_WORKER)
+    })
 }

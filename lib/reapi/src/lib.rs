@@ -24,3 +24,7 @@ pub use error::Error;
 pub use execution::{ExecuteOptions, Execution, operation_action};
 pub use record::Record;
 pub use stream::BlobStream;
+
+/// The worker that results in the action cache name which are none of actions: dependency
+/// manifests of the wrappers, under keys of their own.
+pub const MANIFEST_WORKER: &str = "forerunner-manifest";

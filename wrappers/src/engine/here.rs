@@ -69,7 +69,7 @@ impl Engine<'_> {
             return outcome;
         }
         self.keep(cache, job, &known.formed, &captured);
-        remembered.remember(known.variant);
+        remembered.remember(known.variant, Some(cache));
         outcome
     }
 
@@ -113,7 +113,7 @@ impl Engine<'_> {
                 match self.upload_inputs(cache, &known.formed) {
                     Ok(()) => {
                         self.keep(cache, job, &known.formed, &captured);
-                        remembered.remember(known.variant);
+                        remembered.remember(known.variant, Some(cache));
                     }
                     Err(error) => {
                         let log = &self.session.log;

@@ -57,6 +57,7 @@ pub(super) fn run(engine: &mut Engine<'_>, command: &[String]) -> Outcome {
         output_directories: settings.output_directories.iter().cloned().collect(),
         salt: settings.salt.clone().into_bytes(),
         key: Vec::new(),
+        machine: String::new(),
         made,
         directories,
         further_inputs: Vec::new(),

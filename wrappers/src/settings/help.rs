@@ -58,3 +58,26 @@ fn name(row: &Setting) -> String {
 fn default(row: &Setting) -> String {
     if row.default.is_empty() { String::new() } else { format!("; {}", row.default) }
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_manual_has_the_table() {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/recc.md");
+        let manual = std::fs::read_to_string(path).expect("the manual");
+        assert!(
+            manual.contains(&super::markdown()),
+            "docs/recc.md is not up to date: replace its tables by what `recc --help=markdown` prints"
+        );
+    }
+
+    #[test]
+    fn every_reason_is_in_the_manual() {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/recc.md");
+        let manual = std::fs::read_to_string(path).expect("the manual");
+        for reason in crate::reason::Reason::ALL {
+            let row = format!("| `{}` | {} |", reason.name(), reason.help());
+            assert!(manual.contains(&row), "docs/recc.md lacks {row}");
+        }
+    }
+}
