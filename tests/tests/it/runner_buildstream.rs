@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 mod sysroot;
 
 /// For whatever must happen sooner or later.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(900);
 
 struct Project {
     folder: tempfile::TempDir,

@@ -9,7 +9,7 @@ use nix::unistd::Pid;
 
 use crate::runner::{Case, Lab, exit_status, sh};
 
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(900);
 
 fn send(child: &std::process::Child, signal: Signal) {
     kill(Pid::from_raw(child.id() as i32), signal).expect("a signal");

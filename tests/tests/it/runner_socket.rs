@@ -61,7 +61,7 @@ fn with_socket(lab: &Lab, case: &Case, work: impl AsyncFnOnce(&Endpoint)) -> Out
         .expect("a runner");
     // The command says when it runs; the socket is reached through its root.
     let pid = shared.path().join("pid");
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(120);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(900);
     while !pid.exists() && std::time::Instant::now() < deadline {
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
