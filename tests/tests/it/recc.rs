@@ -2,6 +2,7 @@
 
 mod plain;
 mod reference;
+mod shared;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
