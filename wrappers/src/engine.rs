@@ -5,13 +5,15 @@ mod deliver;
 mod explain;
 mod gather;
 mod here;
+mod jobserver;
 mod shared;
 mod there;
+mod verify;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use forerunner_merkle::Digest;
@@ -188,6 +190,8 @@ impl Engine<'_> {
         let mut stats = self.session.stat_cache();
         let outcome = if settings.no_execute {
             self.only_form(job, inputs, &mut stats)
+        } else if settings.verify {
+            self.verify(job, inputs, &mut stats)
         } else {
             match Cache::open(self.session) {
                 Ok(cache) => self.with_cache(&cache, job, inputs, &mut stats),
@@ -229,7 +233,7 @@ impl Engine<'_> {
     }
 
     /// A command that was understood and is not cached all the same.
-    fn uncached_job(&mut self, job: &Job, reason: Reason) -> Outcome {
+    pub fn uncached_job(&mut self, job: &Job, reason: Reason) -> Outcome {
         match self.uncached(&job.label, reason, &job.real) {
             Outcome::Replace(_) => self.plainly(job),
             exit @ Outcome::Exit(_) => exit,
@@ -365,15 +369,26 @@ impl Engine<'_> {
         stats: &mut StatCache,
     ) -> Result<Option<i32>, CacheError> {
         let settings = &self.session.settings;
+        let figures = &self.session.figures;
         if settings.skip_cache {
+            figures.count("action_cache_skip", 1);
             return Ok(None);
         }
+        let is_link = job.work == Work::Link;
+        let begun = Instant::now();
         let inline: Vec<String> = job.products.iter().map(|p| p.remote.clone()).collect();
-        let Some(result) = cache.action_result(action, &inline)? else { return Ok(None) };
+        let found = cache.action_result(action, &inline);
+        figures.time("query_action_cache", begun.elapsed());
+        let Some(result) = found? else {
+            figures.count(if is_link { "link_action_cache_miss" } else { "action_cache_miss" }, 1);
+            return Ok(None);
+        };
         if result.exit_code != 0 && settings.ignore_failure_result {
             return Ok(None);
         }
         self.session.log.info(format_args!("Action Cache hit for [{action}]"));
+        figures.count(if is_link { "link_action_cache_hit" } else { "action_cache_hit" }, 1);
+        let begun = Instant::now();
         let bytes = match self.deliver(cache, job, action, &result, Some(stats)) {
             Ok(bytes) => bytes,
             // A result that cannot be used counts as none.
@@ -382,6 +397,7 @@ impl Engine<'_> {
                 return Ok(None);
             }
         };
+        self.session.figures.time("download_blobs", begun.elapsed());
         self.count(&job.label, Fate::Hit, bytes, deliver::execution_time(&result));
         Ok(Some(result.exit_code))
     }
@@ -420,7 +436,8 @@ impl Engine<'_> {
         job: &Job,
         inputs: &[(String, action::Place, Option<PathBuf>)],
     ) -> Result<Formed, Reason> {
-        action::form(&Parts {
+        let begun = Instant::now();
+        let formed = action::form(&Parts {
             settings: &self.session.settings,
             rules: &self.session.rules,
             arguments: &job.arguments,
@@ -431,7 +448,9 @@ impl Engine<'_> {
             output_directories: &job.output_directories,
             salt: &job.salt,
             function: self.session.settings.function,
-        })
+        });
+        self.session.figures.time("build_merkle_tree", begun.elapsed());
+        formed
     }
 
     fn count(&self, label: &str, fate: Fate, bytes: u64, instead_of: Duration) {

@@ -7,6 +7,7 @@ pub mod cache;
 pub mod command;
 pub mod engine;
 pub mod environment;
+pub mod figures;
 pub mod link;
 pub mod links;
 pub mod log;

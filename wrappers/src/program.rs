@@ -104,6 +104,10 @@ pub fn run(program: &Program, start: Start, out: &mut dyn Write, err: &mut dyn W
         ("--zero-stats", 1) => zero_stats(&mut engine),
         _ => (program.handle)(&mut engine, &words),
     };
+    if let Err(problem) = session.figures.write(&session.settings, engine.err) {
+        // The command is done; figures do not change how it ended.
+        let _written = writeln!(engine.err, "{}: {problem}", program.name);
+    }
     match outcome {
         Outcome::Exit(code) => End::Exit(code),
         Outcome::Replace(words) => End::Replace(words.into_iter().map(OsString::from).collect()),

@@ -48,6 +48,7 @@ pub fn run(engine: &mut Engine<'_>, command: &[String], task: Task) -> Outcome {
         }
         (Err(reason), Task::Run) => {
             if reason == Reason::NotACommand {
+                session.figures.count("unsupported_command", 1);
                 session.log.info("Not a compiler command, so running locally");
             }
             engine.uncached("command", reason, command)

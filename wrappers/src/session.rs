@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use forerunner_store::Store;
 
+use crate::figures::Figures;
 use crate::log::Log;
 use crate::paths::PathRules;
 use crate::settings::Settings;
@@ -24,6 +25,8 @@ pub struct Session {
     pub rules: PathRules,
     /// Messages.
     pub log: Log,
+    /// Figures of this run.
+    pub figures: Figures,
     /// Path of this program.
     pub program: Option<PathBuf>,
     /// When it began.
@@ -51,6 +54,7 @@ impl Session {
             directory,
             rules,
             log,
+            figures: Figures::default(),
             program,
             begun: Instant::now(),
             begun_tick: stamp::file_clock(),

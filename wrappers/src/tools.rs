@@ -46,6 +46,8 @@ pub struct Request {
     pub accept: Option<fn(&std::path::Path) -> bool>,
     /// Whether it changes its outputs in place.
     pub in_place: bool,
+    /// Why it is not cached although its outputs are known.
+    pub refused: Option<Reason>,
 }
 
 /// Inputs that are known from the start.

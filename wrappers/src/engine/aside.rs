@@ -52,7 +52,13 @@ impl Aside {
                 Err(_) => return Ok(None),
             }
         }
-        Ok(Some(Self { files }))
+        // A name that stands in a response file only would stay what it is.
+        let script = job.stdin.as_deref().and_then(|script| std::str::from_utf8(script).ok());
+        let named = |file: &Copied| {
+            job.real.iter().skip(1).any(|word| *word == file.name)
+                || script.is_some_and(|text| words_of(text).any(|word| word == file.name))
+        };
+        Ok(files.iter().all(named).then_some(Self { files }))
     }
 
     /// The words of the command with the copies named.
@@ -68,8 +74,8 @@ impl Aside {
     pub(super) fn script(&self, script: &[u8]) -> Vec<u8> {
         let Ok(text) = std::str::from_utf8(script) else { return script.to_vec() };
         let mut out = String::with_capacity(text.len());
-        for part in text.split_inclusive(|c: char| c.is_whitespace() || c == ',' || c == ';') {
-            let word = part.trim_end_matches(|c: char| c.is_whitespace() || c == ',' || c == ';');
+        for part in text.split_inclusive(ends_word) {
+            let word = part.trim_end_matches(ends_word);
             match self.files.iter().find(|file| file.name == word) {
                 Some(file) => {
                     out.push_str(&file.copy_name);
@@ -117,6 +123,15 @@ impl Aside {
         }
         Ok(())
     }
+}
+
+/// Whether a character stands between the words of a script.
+fn ends_word(character: char) -> bool {
+    character.is_whitespace() || character == ',' || character == ';'
+}
+
+fn words_of(script: &str) -> impl Iterator<Item = &str> {
+    script.split(ends_word)
 }
 
 /// A copy beside `path`; a name without a file if there is none to copy. `None` if the tool must

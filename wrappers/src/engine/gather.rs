@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use forerunner_merkle::File;
 
@@ -10,6 +11,7 @@ use crate::links;
 use crate::manifest::{AbsentNames, InputFact, Learned, Learner, Variant};
 use crate::paths;
 use crate::reason::Reason;
+use crate::settings::Work;
 use crate::stat_cache::{Known as KnownFile, StatCache};
 
 use super::{Engine, Gathered, Inputs, Job, Known};
@@ -30,7 +32,11 @@ impl Engine<'_> {
             return self.whole_directory(job, stats);
         }
         let gathered = if settings.deps_override.is_empty() {
-            inputs.find()?
+            let begun = Instant::now();
+            let found = inputs.find();
+            let name = if job.work == Work::Link { "linker_deps" } else { "compiler_deps" };
+            self.session.figures.time(name, begun.elapsed());
+            found?
         } else {
             Gathered {
                 paths: settings.deps_override.iter().cloned().collect(),

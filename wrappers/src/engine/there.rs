@@ -1,12 +1,14 @@
 //! A miss that is executed by the endpoint.
 
+use std::time::Instant;
+
 use forerunner_proto::reapi::ActionResult;
 
 use crate::action::Formed;
 use crate::cache::{Cache, CacheError};
 use crate::stats::Fate;
 
-use super::{Engine, Job, deliver};
+use super::{Engine, Job, deliver, jobserver};
 
 impl Engine<'_> {
     /// Uploads, executes and writes the outputs; the exit status.
@@ -24,9 +26,19 @@ impl Engine<'_> {
                 &opened
             }
         };
+        let begun = Instant::now();
         self.upload_inputs(cache, formed)?;
+        self.session.figures.time("upload_missing_blobs", begun.elapsed());
         self.session.log.info("Executing action remotely...");
-        let response = cache.execute(&formed.action, self.session.settings.skip_cache)?;
+        let begun = Instant::now();
+        let released =
+            self.session.settings.use_jobserver.then(|| {
+                jobserver::release(self.session.variable("MAKEFLAGS").unwrap_or_default())
+            });
+        let response = cache.execute(&formed.action, self.session.settings.skip_cache);
+        drop(released);
+        self.session.figures.time("execute_action", begun.elapsed());
+        let response = response?;
         let result: ActionResult = response.result.unwrap_or_default();
         self.session
             .log

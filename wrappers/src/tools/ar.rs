@@ -16,6 +16,17 @@ pub struct ArCommand {
     pub outputs: Vec<String>,
     /// Plugins named by the command.
     pub plugins: Vec<String>,
+    /// Why it is not cached although its output is known.
+    pub refused: Option<Reason>,
+}
+
+impl ArCommand {
+    /// Adds a file that is read; what cannot be had is for the tool to report.
+    fn add(&mut self, name: &str, directory: &str) {
+        if let Err(reason) = add_archive(name, directory, &mut self.inputs) {
+            self.refused.get_or_insert(reason);
+        }
+    }
 }
 
 /// Options with a long name that change nothing for us, or only how they are read.
@@ -152,17 +163,16 @@ fn finish(
         None => return Err(Reason::Syntax),
     };
     if letters.real_times {
-        return Err(Reason::NonDeterministic);
-    }
-    if letters.update && there {
-        return Err(Reason::MtimeUpdate);
+        command.refused = Some(Reason::NonDeterministic);
+    } else if letters.update && there {
+        command.refused = Some(Reason::MtimeUpdate);
     }
     if letters.prefix && letters.thin {
         // Full paths of members depend on where the archive is; ar itself resolves them.
         command.outputs.clear();
     }
     if there {
-        add_archive(archive, directory, &mut command.inputs)?;
+        command.add(archive, directory);
     } else if matches!(operation, 'd' | 'm' | 's') {
         // An error; the tool says it better.
         return Err(Reason::Operation);
@@ -170,11 +180,8 @@ fn finish(
     match operation {
         'r' | 'q' => {
             for name in names {
-                if !exists(name, directory) {
-                    return Err(Reason::Operation);
-                }
                 // A thin archive holds what its members' archives hold.
-                add_archive(name, directory, &mut command.inputs)?;
+                command.add(name, directory);
             }
         }
         // Names within the archive.
@@ -216,7 +223,7 @@ fn add_archive(name: &str, directory: &str, inputs: &mut Vec<String>) -> Result<
     Ok(())
 }
 
-/// An MRI script that makes one archive from files.
+/// An MRI script that makes or changes one archive.
 fn read_script(text: &str, directory: &str, command: &mut ArCommand) -> Result<(), Reason> {
     let mut output: Option<String> = None;
     let mut saved = false;
@@ -235,14 +242,23 @@ fn read_script(text: &str, directory: &str, command: &mut ArCommand) -> Result<(
             "CREATE" | "CREATETHIN" if output.is_none() && operands.len() == 1 => {
                 output = Some(operands[0].to_owned());
             }
-            "ADDLIB" if operands.len() == 1 && !rest.contains('(') => {
-                add_archive(operands[0], directory, &mut command.inputs)?;
+            "OPEN" if output.is_none() && operands.len() == 1 => {
+                // An error otherwise; the tool says it better.
+                if !exists(operands[0], directory) {
+                    return Err(Reason::Operation);
+                }
+                output = Some(operands[0].to_owned());
             }
-            "ADDMOD" => {
+            "ADDLIB" if operands.len() == 1 && !rest.contains('(') => {
+                command.add(operands[0], directory);
+            }
+            "ADDMOD" | "REPLACE" => {
                 for name in operands {
-                    add_archive(name, directory, &mut command.inputs)?;
+                    command.add(name, directory);
                 }
             }
+            // Names within the archive.
+            "DELETE" if output.is_some() => {}
             "SAVE" if output.is_some() => saved = true,
             "END" => break,
             _ => return Err(Reason::Operation),
@@ -251,7 +267,7 @@ fn read_script(text: &str, directory: &str, command: &mut ArCommand) -> Result<(
     let output = output.filter(|_| saved).ok_or(Reason::Operation)?;
     // A script leaves what is there until it saves.
     if exists(&output, directory) {
-        add_archive(&output, directory, &mut command.inputs)?;
+        command.add(&output, directory);
     }
     command.outputs.push(output);
     Ok(())
@@ -335,15 +351,19 @@ mod tests {
             ("t old.a", Reason::Operation),
             ("x old.a", Reason::Operation),
             ("p old.a a.o", Reason::Operation),
-            ("rcU new.a a.o", Reason::NonDeterministic),
-            ("rcu old.a a.o", Reason::MtimeUpdate),
-            ("rc new.a gone.o", Reason::Operation),
             ("--version", Reason::Operation),
             ("rd old.a a.o", Reason::Syntax),
             ("c new.a", Reason::Syntax),
             ("r", Reason::NoInput),
         ] {
             assert_eq!(at(line), Err(reason), "{line}");
+        }
+        for (line, reason) in [
+            ("rcU new.a a.o", Reason::NonDeterministic),
+            ("rcu old.a a.o", Reason::MtimeUpdate),
+            ("rc new.a gone.o", Reason::Operation),
+        ] {
+            assert_eq!(at(line).expect("an output").refused, Some(reason), "{line}");
         }
     }
 }

@@ -61,15 +61,19 @@ pub(super) fn finish(
     let made = if session.settings.passthrough {
         Err(Reason::Disabled)
     } else {
-        request.and_then(|request| job(session, &request))
+        request.and_then(|request| Ok((job(session, &request)?, request.refused)))
     };
     let outcome = match made {
-        Ok((mut job, mut inputs)) => {
+        Ok(((mut job, mut inputs), refused)) => {
             // The tool says its name as it was called, where that leads to the same program.
             if session.leads_to(&real[0], &job.real[0]) {
                 job.real[0].clone_from(&real[0]);
             }
-            engine.run(&job, &mut inputs)
+            match refused {
+                // What it changes in place stays whole all the same.
+                Some(reason) => engine.uncached_job(&job, reason),
+                None => engine.run(&job, &mut inputs),
+            }
         }
         Err(reason) => engine.uncached(label, reason, real),
     };
@@ -111,6 +115,7 @@ fn request(
         stdin: stdin.clone(),
         accept: Some(ar::is_deterministic),
         in_place: true,
+        refused: read.refused,
         ..Request::default()
     })
 }
