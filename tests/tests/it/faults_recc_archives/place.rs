@@ -41,6 +41,13 @@ pub(super) const CASES: &[Case] = &[
     Case { tool: "ranlib", member: None, ..ar("ranlib", &["lib.a"]) },
 ];
 
+impl Case {
+    /// The same with other words.
+    pub(super) fn with_words(&self, words: &'static [&'static str]) -> Self {
+        Self { words, ..*self }
+    }
+}
+
 /// How a command ended.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Ended {
