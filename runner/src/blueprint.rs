@@ -107,3 +107,6 @@ fn exec(job: &Job) -> Result<Exec, std::ffi::NulError> {
         filter: Program::filter(capabilities),
     })
 }
+
+#[cfg(test)]
+mod random;

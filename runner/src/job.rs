@@ -37,20 +37,30 @@ impl Job {
     ///
     /// # Errors
     /// If one is missing or makes no sense.
-    #[allow(deprecated, reason = "older clients put the platform into the Command")]
     pub(crate) async fn read(endpoint: &Endpoint, file: &Path) -> Result<Self, Failure> {
         let bytes = std::fs::read(file).map_err(Failure::file("read the action", file))?;
         let digest = endpoint.function().digest(&bytes);
-        let malformed = |what: &str, why: &dyn ToString| Failure::Malformed {
-            what: format!("{what} of action {digest}"),
-            why: why.to_string(),
-        };
         let action = reapi::Action::decode(&bytes[..]).map_err(|error| Failure::Malformed {
             what: format!("`{}` is not an Action", file.display()),
             why: error.to_string(),
         })?;
         let command = Digest::required(action.command_digest.as_ref())
-            .map_err(|error| malformed("the command digest", &error))?;
+            .map_err(|error| malformed(&digest, "the command digest", &error))?;
+        let command = endpoint.message(&command).await?;
+        Self::parse(digest, &action, command)
+    }
+
+    /// Checks an Action and its Command.
+    ///
+    /// # Errors
+    /// If one makes no sense.
+    #[allow(deprecated, reason = "older clients put the platform into the Command")]
+    pub(crate) fn parse(
+        digest: Digest,
+        action: &reapi::Action,
+        command: reapi::Command,
+    ) -> Result<Self, Failure> {
+        let malformed = |what: &str, why: &dyn ToString| malformed(&digest, what, why);
         let input_root = Digest::required(action.input_root_digest.as_ref())
             .map_err(|error| malformed("the input root digest", &error))?;
         let timeout = match &action.timeout {
@@ -64,7 +74,6 @@ impl Job {
                 Some(Duration::new(seconds, nanoseconds)).filter(|time| !time.is_zero())
             }
         };
-        let command: reapi::Command = endpoint.message(&command).await?;
         let properties = action.platform.as_ref().or(command.platform.as_ref());
         let platform = match properties {
             Some(properties) => Platform::parse(properties)?,
@@ -152,6 +161,10 @@ impl Job {
             })
             .collect()
     }
+}
+
+fn malformed(action: &Digest, what: &str, why: &dyn ToString) -> Failure {
+    Failure::Malformed { what: format!("{what} of action {action}"), why: why.to_string() }
 }
 
 #[cfg(test)]
