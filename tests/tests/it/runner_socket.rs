@@ -50,6 +50,11 @@ fn a_sandbox_within_a_sandbox_works_through_the_socket() {
 
 /// Runs `work` against a socket that the runner serves, while the command waits for a file.
 fn with_socket(lab: &Lab, case: &Case, work: impl AsyncFnOnce(&Endpoint)) -> Outcome {
+    with_runner(lab, case, async |socket, _| work(socket).await)
+}
+
+/// The same for work that looks at the runner's process.
+fn with_runner(lab: &Lab, case: &Case, work: impl AsyncFnOnce(&Endpoint, u32)) -> Outcome {
     let shared = forerunner_tests::temp();
     let mount = format!("--bind-mount={}:/shared", shared.path().display());
     let case = case.clone().option(&mount);
@@ -68,7 +73,7 @@ fn with_socket(lab: &Lab, case: &Case, work: impl AsyncFnOnce(&Endpoint)) -> Out
     let socket = socket_of(child.id());
     lab.runtime.block_on(async {
         let endpoint = Endpoint::open(&crate::endpoint::remote(&format!("unix:{socket}")));
-        work(&endpoint.expect("an address")).await;
+        work(&endpoint.expect("an address"), child.id()).await;
     });
     std::fs::write(shared.path().join("go"), "").expect("a file");
     let output = child.wait_with_output().expect("an end");
@@ -240,6 +245,47 @@ fn files_of_the_sandbox_are_captured_and_exported_by_path() {
         assert_eq!(outcome.stdout(), "exported", "{outcome:#?}");
         // What was captured is stored.
         lab.get(&FUNCTION.digest(b"made\n").to_proto());
+    }
+}
+
+/// The most memory that a process has used so far.
+fn peak_kib(process: u32) -> u64 {
+    let path = format!("/proc/{process}/status");
+    let status = std::fs::read_to_string(path).expect("a process");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a line");
+    line.split_whitespace().next().expect("a number").parse().expect("a number")
+}
+
+#[test]
+fn a_large_blob_passes_in_little_memory() {
+    use std::io::Write;
+
+    let mebibytes: u64 = if forerunner_tests::long() { 1024 } else { 128 };
+    let labs = [Lab::embedded(), Lab::casd()];
+    for lab in labs.into_iter().flatten() {
+        let path = lab.folder.path().join("large");
+        let mut file = std::fs::File::create(&path).expect("a file");
+        let mut hasher = FUNCTION.hasher();
+        let mut piece = vec![7; 1 << 20];
+        for number in 0..mebibytes {
+            piece[..8].copy_from_slice(&number.to_le_bytes());
+            hasher.update(&piece);
+            file.write_all(&piece).expect("space");
+        }
+        let digest = hasher.finish();
+        let outcome = with_runner(&lab, &waiting("true"), async |socket, runner| {
+            let blobs = vec![(digest, Content::File(path.clone()))];
+            socket.upload(blobs).await.expect("an upload");
+            let mut stream = socket.read(&digest, 0, u64::MAX).expect("a stream");
+            let mut size = 0;
+            while let Some(piece) = stream.next().await.expect("a piece") {
+                size += piece.len() as u64;
+            }
+            assert_eq!(size, mebibytes << 20);
+            let peak = peak_kib(runner);
+            assert!(peak <= 64 * 1024, "{peak} KiB");
+        });
+        assert_eq!(outcome.exit_status, 0, "{outcome:#?}");
     }
 }
 
