@@ -206,7 +206,7 @@ fn compiler_changes(root: &Path, dice: &mut Dice) -> String {
         _ => *dice.of(&["/usr/bin/gcc", "/usr/bin/clang"]),
     };
     match dice.below(3) {
-        0 if name == "tools/as" => return format!("remove {name}"),
+        0 if name == "tools/as" => format!("remove {name}"),
         0 | 1 => {
             symlink(real, &path).expect("linked");
             format!("link {name} -> {real}")
