@@ -17,6 +17,7 @@ mod lessons;
 pub mod limit;
 pub mod load;
 pub mod loaded;
+mod local;
 pub mod mode;
 pub mod origins;
 mod parse;

@@ -8,12 +8,14 @@ use bytes::Bytes;
 use forerunner_merkle::{Digest, Forest};
 use forerunner_proto::reapi;
 use forerunner_reapi::{Content, Endpoint};
-use forerunner_store::scan;
+use forerunner_store::{StoreError, scan};
 use prost::Message;
+use rayon::prelude::*;
 use tokio::task::JoinSet;
 
 use crate::error::Error;
 use crate::loaded::{Loaded, LoadedAction, output_files};
+use crate::local;
 
 /// Lookups under way at once.
 const LOOKUPS: usize = 16;
@@ -33,23 +35,19 @@ pub async fn actions(
     if wanted.is_empty() {
         return Ok(());
     }
-    let mut found: Vec<(Digest, Bytes, reapi::Action, Digest, Digest)> = Vec::new();
-    for (digest, bytes) in endpoint.get_many(&wanted).await? {
-        let Ok(action) = reapi::Action::decode(bytes.clone()) else { continue };
-        let root = Digest::required(action.input_root_digest.as_ref());
-        let command = Digest::required(action.command_digest.as_ref());
-        if let (Ok(root), Ok(command)) = (root, command) {
-            found.push((digest, bytes, action, root, command));
-        }
-    }
+    let found = parsed(endpoint, &wanted, |digest, bytes| {
+        let action = reapi::Action::decode(bytes.clone()).ok()?;
+        let root = Digest::required(action.input_root_digest.as_ref()).ok()?;
+        let command = Digest::required(action.command_digest.as_ref()).ok()?;
+        Some((digest, bytes, action, root, command))
+    });
+    let found: Vec<(Digest, Bytes, reapi::Action, Digest, Digest)> = found.await?;
     let commands: HashSet<Digest> = found.iter().map(|(.., command)| *command).collect();
     let commands: Vec<Digest> = commands.into_iter().collect();
-    let commands: HashMap<Digest, Arc<reapi::Command>> = endpoint
-        .get_many(&commands)
-        .await?
-        .into_iter()
-        .filter_map(|(digest, bytes)| Some((digest, Arc::new(reapi::Command::decode(bytes).ok()?))))
-        .collect();
+    let commands = parsed(endpoint, &commands, |digest, bytes| {
+        Some((digest, Arc::new(reapi::Command::decode(bytes).ok()?)))
+    });
+    let commands: HashMap<Digest, Arc<reapi::Command>> = commands.await?.into_iter().collect();
     let roots: Vec<Digest> = found.iter().map(|(.., root, _)| *root).collect();
     let complete = trees(endpoint, &mut loaded.forest, &roots).await?;
     for (digest, bytes, action, root, command) in found {
@@ -64,6 +62,24 @@ pub async fn actions(
     Ok(())
 }
 
+/// What `parse` makes of those of `digests` that are there.
+async fn parsed<T: Send>(
+    endpoint: &Endpoint,
+    digests: &[Digest],
+    parse: impl Fn(Digest, Bytes) -> Option<T> + Sync,
+) -> Result<Vec<T>, Error> {
+    if let Some(store) = endpoint.store() {
+        let found = local::blobs(store, digests, |digest, bytes| parse(digest, bytes.into()));
+        return found.map_err(from_store);
+    }
+    let found = endpoint.get_many(digests).await?;
+    Ok(found.into_iter().filter_map(|(digest, bytes)| parse(digest, bytes)).collect())
+}
+
+fn from_store(error: StoreError) -> Error {
+    Error::Endpoint(error.into())
+}
+
 /// Loads as many of the trees as there are; answers whether that was all of them.
 ///
 /// # Errors
@@ -73,6 +89,9 @@ pub async fn trees(
     forest: &mut Forest,
     roots: &[Digest],
 ) -> Result<bool, Error> {
+    if let Some(store) = endpoint.store() {
+        return local::trees(store, forest, roots).map_err(from_store);
+    }
     match endpoint.load(forest, roots).await {
         Ok(()) => Ok(true),
         Err(error) if lost(&error) => {
@@ -102,18 +121,15 @@ pub async fn results(
     endpoint: &Endpoint,
     digests: &[Digest],
 ) -> Result<HashMap<Digest, reapi::ActionResult>, Error> {
-    let mut found = HashMap::with_capacity(digests.len());
-    if endpoint.store().is_some() {
-        // Nothing to wait for: a task for each would only cost time.
-        for digest in digests {
-            if let Some(kept) = endpoint.action_result(digest, &[]).await?
-                && let Ok(result) = kept.message()
-            {
-                found.insert(*digest, result);
-            }
-        }
-        return Ok(found);
+    if let Some(store) = endpoint.store() {
+        let read = |digest: &Digest| {
+            let bytes = store.action_result(digest)?;
+            Ok(bytes.and_then(|bytes| Some((*digest, reapi::ActionResult::decode(&*bytes).ok()?))))
+        };
+        let found: Result<Vec<Option<_>>, StoreError> = digests.par_iter().map(read).collect();
+        return Ok(found.map_err(from_store)?.into_iter().flatten().collect());
     }
+    let mut found = HashMap::with_capacity(digests.len());
     let mut tasks = JoinSet::new();
     let mut rest = digests.iter().copied();
     loop {

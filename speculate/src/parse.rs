@@ -47,7 +47,8 @@ impl Graph {
     /// If it is no JSON, if a key is missing, unknown, double or has a bad value, if a dependency
     /// is unknown, or if there is a cycle.
     pub fn parse(text: &str) -> Result<Self, GraphError> {
-        let parser = Parser { text };
+        let breaks = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+        let parser = Parser { text, breaks: breaks.map(|(at, _)| at).collect() };
         let top: Object<'_> = serde_json::from_str(text).map_err(|error| parser.syntax(&error))?;
         let mut list: Option<Vec<&RawValue>> = None;
         for (key, value) in &top.0 {
@@ -119,14 +120,15 @@ fn link(raw: Vec<RawElement>) -> Result<Graph, GraphError> {
 
 struct Parser<'a> {
     text: &'a str,
+    /// Where lines end: a graph of many elements has many, and each key asks for its own.
+    breaks: Vec<usize>,
 }
 
 impl Parser<'_> {
     /// The line on which `value`, a part of the text, begins.
     fn line(&self, value: &RawValue) -> usize {
         let offset = (value.get().as_ptr() as usize).saturating_sub(self.text.as_ptr() as usize);
-        let before = self.text.as_bytes().get(..offset).unwrap_or_default();
-        1 + before.iter().filter(|byte| **byte == b'\n').count()
+        1 + self.breaks.partition_point(|at| *at < offset)
     }
 
     fn syntax(&self, error: &serde_json::Error) -> GraphError {

@@ -8,6 +8,7 @@ use forerunner_merkle::Digest;
 use forerunner_proto::buildstream::SpeculativeActions;
 use forerunner_reapi::{Content, Endpoint, record};
 use prost::Message;
+use rayon::prelude::*;
 
 use crate::error::Error;
 use crate::generate::{Subject, expand, generate};
@@ -198,30 +199,30 @@ impl Project {
         let rows = self.load_or_read(endpoint, &needed, &subjects).await?;
         let origins = self.origins_with(&needed, rows)?;
         let known = self.known();
-        let mut generated = Vec::new();
-        let mut blobs = Vec::new();
-        for element in subjects {
-            let actions = self.graph.elements()[element].subactions.clone().unwrap_or_default();
-            let below = self.graph.below(element).clone();
-            let subject =
-                Subject { element, below: &below, known: &known, actions: &actions, mode };
+        let one = |element: usize| {
+            let node = &self.graph.elements()[element];
+            let actions = node.subactions.as_deref().unwrap_or_default();
+            let below = self.graph.below(element);
+            let subject = Subject { element, below, known: &known, actions, mode };
             let recorded = generate(&subject, &self.loaded, &origins)?;
             let message: SpeculativeActions = match format {
                 Format::Table => recorded.to_message(),
                 Format::Pr2109 => expand(&recorded, &self.loaded)?,
             };
             let bytes: Bytes = message.encode_to_vec().into();
-            let digest = endpoint.function().digest(&bytes);
-            generated.push(Generated {
+            let digest = self.loaded.forest.function().digest(&bytes);
+            let generated = Generated {
                 element,
                 digest,
                 bytes: bytes.len() as u64,
                 actions: recorded.actions.len(),
                 lost: actions.len() - recorded.actions.len(),
                 origins: recorded.origins.len(),
-            });
-            blobs.push((digest, Content::Bytes(bytes)));
-        }
+            };
+            Ok((generated, (digest, Content::Bytes(bytes))))
+        };
+        let made: Result<Vec<_>, Error> = subjects.into_par_iter().map(one).collect();
+        let (generated, blobs): (Vec<Generated>, Vec<_>) = made?.into_iter().unzip();
         endpoint.upload(blobs).await?;
         for one in &generated {
             let known = &known[one.element];

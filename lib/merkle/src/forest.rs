@@ -68,6 +68,11 @@ impl Forest {
         }
     }
 
+    /// As [`Self::insert_encoded`], for one that was parsed already, perhaps on another thread.
+    pub fn insert_decoded(&mut self, digest: Digest, directory: Directory) {
+        self.known.entry(digest).or_insert_with(|| Arc::new(directory));
+    }
+
     /// Adds every directory of a Tree message; answers with the root.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ mod measure;
 mod rear;
 mod recc;
 mod runner;
+mod speculating;
 mod start_up;
 
 use measure::Bench;
@@ -20,5 +21,6 @@ fn main() {
     recc::run(&mut bench);
     rear::run(&mut bench);
     runner::run(&mut bench);
+    speculating::run(&mut bench);
     bench.finish();
 }

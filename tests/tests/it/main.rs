@@ -18,6 +18,8 @@ mod runner_kill;
 mod runner_socket;
 mod speculate_buildstream;
 mod speculate_demo;
+mod speculate_history;
+mod speculate_kill;
 mod speculate_lua;
 mod speculate_prime;
 mod store_faults;
