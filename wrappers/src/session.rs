@@ -73,7 +73,15 @@ impl Session {
     /// # Errors
     /// What is wrong with a variable.
     pub fn config(&self) -> Result<forerunner_reapi::Config, forerunner_reapi::EnvironmentError> {
-        let get = |name: &str| self.variable(name).map(Into::into);
+        // With a server the embedded store is not opened, so it needs no place.
+        let homeless = self.settings.connections.is_some()
+            && ["FORERUNNER_STORE", "XDG_CACHE_HOME", "HOME"]
+                .iter()
+                .all(|name| self.variable(name).is_none_or(str::is_empty));
+        let get = |name: &str| match name {
+            "FORERUNNER_STORE" if homeless => Some("/nonexistent".into()),
+            name => self.variable(name).map(Into::into),
+        };
         let tool = forerunner_reapi::Tool {
             name: "recc".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),

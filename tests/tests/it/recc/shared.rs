@@ -42,11 +42,15 @@ fn a_fresh_sandbox_needs_no_preprocessor() {
     let compile = |sandbox: &str| {
         std::fs::write(&log, "").expect("a log");
         let _ = std::fs::remove_file(place.work().join("a.o"));
-        let output = place
-            .ours("recc")
+        let mut command = place.ours("recc");
+        match sandbox {
+            // Nowhere to keep anything.
+            "" => command.env_remove("HOME").env_remove("FORERUNNER_STORE"),
+            name => command.env("FORERUNNER_STORE", place.folder.path().join(name)),
+        };
+        let output = command
             .env("LOG", &log)
             .env("PATH", format!("{}:/usr/bin:/bin", place.work().join("bin").display()))
-            .env("FORERUNNER_STORE", place.folder.path().join(sandbox))
             .env("RECC_SERVER", format!("unix:{}", socket.display()))
             .env("RECC_CACHE_ONLY", "1")
             .env("RECC_CACHE_UPLOAD_LOCAL_BUILD", "1")
@@ -70,6 +74,7 @@ fn a_fresh_sandbox_needs_no_preprocessor() {
     let third = compile("three");
     assert!(third.contains("-o a.o"), "{third}");
     assert_eq!(compile("four"), "");
+    assert_eq!(compile(""), "", "the compiler was run");
     assert_eq!(recorder.subactions().len(), 2);
     gateway.stop();
 }
