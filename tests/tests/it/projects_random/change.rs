@@ -55,11 +55,13 @@ pub(crate) fn heal(root: &Path, dice: &mut Dice) {
 fn write(path: &Path, text: &str) {
     clear(path);
     if let Some(folder) = path.parent() {
-        // The folder itself may be a link to nothing just now.
-        if fs::create_dir_all(folder).is_err() {
-            clear(folder);
-            fs::create_dir_all(folder).expect("made");
+        // A folder on the way may be a link to nothing just now, or a link to itself.
+        for above in folder.ancestors().take(2) {
+            if above.is_symlink() && !above.is_dir() {
+                clear(above);
+            }
         }
+        fs::create_dir_all(folder).expect("made");
     }
     fs::write(path, text).expect("written");
 }
