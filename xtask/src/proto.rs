@@ -62,7 +62,12 @@ fn write_all(defs: &Path, out: &Path) -> Result<()> {
         .collect();
     files.sort();
     let set = protox::compile(&files, [defs])?;
-    std::fs::write(out.join("descriptors.bin"), set.encode_to_vec())?;
+    let mut bare = set.clone();
+    for file in &mut bare.file {
+        // Comments and positions: nobody asks the descriptors for them.
+        file.source_code_info = None;
+    }
+    std::fs::write(out.join("descriptors.bin"), bare.encode_to_vec())?;
 
     let messages = tempfile::tempdir()?;
     let mut config = Config::new();
