@@ -166,7 +166,8 @@ impl Place {
         let output = self.run(&bin("rear"), &["--stats"], None);
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let all = text.split("since the store was made").nth(1).expect("figures").to_owned();
-        let line = all.lines().find(|line| line.trim().starts_with("hits")).expect("a line").to_owned();
+        let line =
+            all.lines().find(|line| line.trim().starts_with("hits")).expect("a line").to_owned();
         line.split_whitespace().nth(1).and_then(|n| n.parse().ok()).expect("a number")
     }
 
@@ -237,7 +238,17 @@ fn the_same_index_as_ranlib() {
             continue;
         }
         let place = Place::new();
-        for line in ["old.a", "-D old.a", "old.a dup.a", "empty.a", "-U old.a", "-t old.a", "gone.a", "--version", "thin.a"] {
+        for line in [
+            "old.a",
+            "-D old.a",
+            "old.a dup.a",
+            "empty.a",
+            "-U old.a",
+            "-t old.a",
+            "gone.a",
+            "--version",
+            "thin.a",
+        ] {
             let words: Vec<&str> = line.split(' ').collect();
             place.compare("reranlib", ranlib, &words, None);
         }
