@@ -4,12 +4,16 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// How often each command is timed.
-const ROUNDS: usize = 25;
+pub(crate) const ROUNDS: usize = 25;
+/// The same for what takes seconds.
+pub(crate) const FEW_ROUNDS: usize = 5;
 
 /// The table in the making.
 pub(crate) struct Bench {
     names: Vec<String>,
     rows: Vec<[String; 5]>,
+    /// How often the next commands are timed.
+    pub(crate) rounds: usize,
 }
 
 /// A command to time, and what is to be done before each run, untimed.
@@ -43,7 +47,7 @@ impl<'a> Timed<'a> {
 
 impl Bench {
     pub(crate) fn new(names: Vec<String>) -> Self {
-        Self { names, rows: Vec::new() }
+        Self { names, rows: Vec::new(), rounds: ROUNDS }
     }
 
     /// Whether the cases of this name were asked for.
@@ -53,9 +57,29 @@ impl Bench {
 
     /// Times `ours` and `peer` in turns.
     pub(crate) fn pair(&mut self, case: &str, ours: &Timed<'_>, peer: &Timed<'_>) {
+        self.pair_named(case, (ours.name, peer.name), || ours.once(), || peer.once());
+    }
+
+    /// The same for what is no process.
+    pub(crate) fn pair_of(
+        &mut self,
+        case: &str,
+        ours: impl Fn() -> Duration,
+        peer: impl Fn() -> Duration,
+    ) {
+        self.pair_named(case, ("ours", "reference"), ours, peer);
+    }
+
+    fn pair_named(
+        &mut self,
+        case: &str,
+        names: (&str, &str),
+        ours: impl Fn() -> Duration,
+        peer: impl Fn() -> Duration,
+    ) {
         let mut times = (Vec::new(), Vec::new());
-        for round in 0..=ROUNDS {
-            let pair = (ours.once(), peer.once());
+        for round in 0..=self.rounds {
+            let pair = (ours(), peer());
             // The first warms what is read by both.
             if round > 0 {
                 times.0.push(pair.0);
@@ -65,8 +89,8 @@ impl Bench {
         let (ours_ms, peer_ms) = (median(&mut times.0), median(&mut times.1));
         self.row([
             case.to_owned(),
-            format!("{} {ours_ms:.2} ms", ours.name),
-            format!("{} {peer_ms:.2} ms", peer.name),
+            format!("{} {ours_ms:.2} ms", names.0),
+            format!("{} {peer_ms:.2} ms", names.1),
             format!("{:.2} ×", ours_ms / peer_ms),
             format!("min {:.2} / {:.2} ms", milliseconds(times.0[0]), milliseconds(times.1[0])),
         ]);
@@ -75,7 +99,7 @@ impl Bench {
     /// Times one command by itself.
     pub(crate) fn alone(&mut self, case: &str, ours: &Timed<'_>) {
         ours.once();
-        let mut times: Vec<Duration> = (0..ROUNDS).map(|_| ours.once()).collect();
+        let mut times: Vec<Duration> = (0..self.rounds).map(|_| ours.once()).collect();
         let median = median(&mut times);
         let shown = format!("{} {median:.2} ms", ours.name);
         let least = format!("min {:.2} ms", milliseconds(times[0]));
@@ -93,7 +117,9 @@ impl Bench {
         for row in &self.rows {
             println!("| {} |", row.join(" | "));
         }
-        println!("\n{ROUNDS} rounds, in turns; whole processes.");
+        println!(
+            "\n{ROUNDS} rounds, {FEW_ROUNDS} where it takes seconds, in turns; whole processes."
+        );
     }
 }
 

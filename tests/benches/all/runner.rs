@@ -1,14 +1,16 @@
 //! A trivial action in the sandbox: ours and the reference, through one stock casd.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Instant;
 
+use forerunner_gateway::{Gateway, Policy, Recorder};
 use forerunner_merkle::{Digest, DigestFunction, File, Forest, TreeBuilder, TreePath};
-use forerunner_proto::{Message, reapi};
+use forerunner_proto::{Kept, Message, reapi};
 use forerunner_reapi::{Config, Connection, Content, Endpoint, LocalExecution, Remote, Tool};
 use forerunner_tests::{Casd, bin, buildbox, temp};
 
-use crate::measure::{Bench, Timed};
+use crate::measure::{Bench, FEW_ROUNDS, ROUNDS, Timed};
 
 const FUNCTION: DigestFunction = DigestFunction::Sha256;
 
@@ -32,12 +34,16 @@ pub(crate) fn run(bench: &mut Bench) {
     let servers = [Some(Remote::all(Connection::new(&casd.url()))), None];
     let mut small = PathBuf::new();
     let mut large = PathBuf::new();
+    let mut many = PathBuf::new();
     for remote in servers {
         let config = config(remote, &store);
         runtime.block_on(async {
             let endpoint = Endpoint::open(&config).expect("an endpoint");
-            small = action(&endpoint, folder.path(), "small", 0, busybox).await;
-            large = action(&endpoint, folder.path(), "large", 10_400, busybox).await;
+            let nothing = ["/bin/busybox", "true"];
+            small = action(&endpoint, folder.path(), "small", 0, busybox, &nothing, &[]).await;
+            large = action(&endpoint, folder.path(), "large", 10_400, busybox, &nothing, &[]).await;
+            let write = ["/bin/busybox", "sh", "-c", MANY];
+            many = action(&endpoint, folder.path(), "many", 0, busybox, &write, &["out"]).await;
         });
     }
     let command = |program: &Path, action: &Path, arguments: &[&str]| {
@@ -55,7 +61,10 @@ pub(crate) fn run(bench: &mut Bench) {
     for (case, action, mode) in [
         ("trivial action, small tree, copy-or-link", &small, "copy-or-link"),
         ("trivial action, 10,400 files, fuse", &large, "fuse"),
+        ("20,000 small outputs, fuse", &many, "fuse"),
+        ("20,000 small outputs, copy-or-link", &many, "copy-or-link"),
     ] {
+        bench.rounds = if action == &many { FEW_ROUNDS } else { ROUNDS };
         let mode = format!("--staging-mode={mode}");
         let arguments = [remote.as_str(), mode.as_str()];
         bench.pair(
@@ -64,10 +73,69 @@ pub(crate) fn run(bench: &mut Bench) {
             &Timed::new("reference", || command(&reference, action, &arguments)),
         );
     }
+    bench.rounds = ROUNDS;
+    let result = std::fs::read(folder.path().join("result")).expect("a result");
+    let result = reapi::ActionResult::decode(&result[..]).expect("a result");
+    assert_eq!((result.exit_code, result.output_directories.len()), (0, 1), "{result:?}");
     bench.alone(
         "trivial action, 10,400 files, embedded store, tree used before",
         &Timed::new("ours", || command(&ours, &large, &[])),
     );
+    lookups(bench, &runtime, &casd, folder.path());
+    for (case, arguments) in [("through casd", vec![remote.as_str()]), ("embedded store", vec![])] {
+        let mut command = command(&ours, &small, &arguments);
+        println!("memory of the runner, {case}: {} KiB at most", peak_kib(&mut command));
+    }
+}
+
+/// Writes 20,000 files of some bytes into four directories, with few processes.
+const MANY: &str = r#"/bin/busybox mkdir -p out/0 out/1 out/2 out/3
+    /bin/busybox awk 'BEGIN {
+        for (i = 0; i < 20000; i++) { f = "out/" i % 4 "/" i; print i > f; close(f) }
+    }'"#;
+
+/// What the runner used at most, the command aside: it is a process of its own.
+fn peak_kib(command: &mut Command) -> u64 {
+    let mut child =
+        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the runner");
+    let status = format!("/proc/{}/status", child.id());
+    let mut peak = 0;
+    while child.try_wait().expect("a child").is_none() {
+        let text = std::fs::read_to_string(&status).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+        peak = peak.max(number.unwrap_or(0));
+    }
+    peak
+}
+
+/// A hit in the action cache through a socket as the runner serves it, and through casd's own.
+fn lookups(bench: &mut Bench, runtime: &tokio::runtime::Runtime, casd: &Casd, folder: &Path) {
+    const TIMES: usize = 200;
+    let behind = config(Some(Remote::all(Connection::new(&casd.url()))), &folder.join("none"));
+    let path = folder.join("gateway.sock");
+    let policy = Policy { update_allowed: true };
+    let gateway = Gateway::start(&path, &behind, policy, Recorder::new()).expect("a socket");
+    let nested = Connection::new(&format!("unix:{}", path.display()));
+    let nested = config(Some(Remote::all(nested)), &folder.join("none"));
+    let action = FUNCTION.digest(b"an action");
+    let open = |config: &Config| runtime.block_on(async { Endpoint::open(config) });
+    let ends = [open(&nested).expect("the socket"), open(&behind).expect("casd")];
+    runtime.block_on(async {
+        let result = Kept::new(&reapi::ActionResult { exit_code: 1, ..Default::default() });
+        ends[1].update_action_result(&action, &result).await.expect("an update");
+    });
+    let once = |end: &Endpoint| {
+        let start = Instant::now();
+        runtime.block_on(async {
+            for _ in 0..TIMES {
+                end.action_result(&action, &[]).await.expect("an answer").expect("a hit");
+            }
+        });
+        start.elapsed() / TIMES as u32
+    };
+    bench.pair_of("GetActionResult, a hit", || once(&ends[0]), || once(&ends[1]));
+    gateway.stop();
 }
 
 fn config(remote: Option<Remote>, store: &Path) -> Config {
@@ -94,13 +162,15 @@ fn path_with(reference: &Path) -> String {
     format!("{folder}:{}", std::env::var("PATH").unwrap_or_default())
 }
 
-/// Uploads `busybox true` over a tree with so many further files; answers with the action's file.
+/// Uploads a command of busybox over a tree with so many further files; answers with the action's file.
 async fn action(
     endpoint: &Endpoint,
     folder: &Path,
     name: &str,
     files: usize,
     busybox: &Path,
+    arguments: &[&str],
+    outputs: &[&str],
 ) -> PathBuf {
     let mut blobs: Vec<(Digest, Content)> = Vec::new();
     let mut builder = TreeBuilder::new();
@@ -121,7 +191,8 @@ async fn action(
     let root = builder.build(&mut forest);
     blobs.extend(forest.take_made().into_iter().map(|(d, bytes)| (d, Content::Bytes(bytes))));
     let command = reapi::Command {
-        arguments: vec!["/bin/busybox".to_owned(), "true".to_owned()],
+        arguments: arguments.iter().map(|&text| text.to_owned()).collect(),
+        output_paths: outputs.iter().map(|&text| text.to_owned()).collect(),
         ..Default::default()
     }
     .encode_to_vec();
