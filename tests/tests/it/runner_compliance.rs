@@ -343,7 +343,7 @@ fn sandboxes() -> Vec<(&'static str, Case, Expect)> {
         ("an image", sh("true").property("container-image", "docker://x"), Same),
         (
             "a mount of what is not there",
-            sh("true").option("--bind-mount=/nonexistent:/x"),
+            sh("true").option("--bind-mount=/proc/none:/x"),
             Differs("an error of the runner, not of the command", |o| o.exit_status == 1),
         ),
         (
