@@ -1,10 +1,12 @@
 //! The command line, option by option as the reference has it.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Parser;
 use clap::builder::TypedValueParser;
 use forerunner_merkle::DigestFunction;
+use tonic::Code;
 
 use crate::settings::{BindMount, StagingMode};
 
@@ -113,31 +115,31 @@ macro_rules! connection {
         #[derive(Debug, clap::Args)]
         #[command(next_help_heading = concat!("Connection to ", $what))]
         pub(crate) struct $name {
-            /// Its address: unix:PATH or http://HOST:PORT.
+            /// Its address: unix:PATH, http://HOST:PORT or https://HOST:PORT.
             #[arg(long = concat!($prefix, "remote"), value_name = "URL")]
             pub(crate) $remote: Option<String>,
             /// The name of the instance.
             #[arg(long = concat!($prefix, "instance"), value_name = "NAME", default_value = "")]
             pub(crate) $instance: String,
-            /// Certificate of the server.
+            /// PEM file with the certificates that the server's must come from; the system's otherwise.
             #[arg(long = concat!($prefix, "server-cert"), value_name = "FILE", value_parser = path())]
             pub(crate) $server_cert: Option<PathBuf>,
-            /// Private key of ours.
+            /// PEM file with our private key.
             #[arg(long = concat!($prefix, "client-key"), value_name = "FILE", value_parser = path())]
             pub(crate) $client_key: Option<PathBuf>,
-            /// Certificate of ours.
+            /// PEM file with our certificate.
             #[arg(long = concat!($prefix, "client-cert"), value_name = "FILE", value_parser = path())]
             pub(crate) $client_cert: Option<PathBuf>,
-            /// Token that is sent with every call.
+            /// File with a token that is sent with every call over https.
             #[arg(long = concat!($prefix, "access-token"), value_name = "FILE", value_parser = path())]
             pub(crate) $access_token: Option<PathBuf>,
-            /// How often the token is read again.
-            #[arg(long = concat!($prefix, "token-reload-interval"), value_name = "MINUTES")]
-            pub(crate) $token_reload_interval: Option<String>,
-            /// Authenticate as Google's services want it.
+            /// How often the token is read again, in minutes or with a suffix M (minutes) or H (hours).
+            #[arg(long = concat!($prefix, "token-reload-interval"), value_name = "MINUTES", value_parser = minutes)]
+            pub(crate) $token_reload_interval: Option<Duration>,
+            /// Not possible here: a credential helper can do the same.
             #[arg(long = concat!($prefix, "googleapi-auth"))]
             pub(crate) $googleapi_auth: bool,
-            /// Program that knows our credentials.
+            /// Program that answers with our credentials for an address.
             #[arg(long = concat!($prefix, "credential-helper"), value_name = "FILE", value_parser = path())]
             pub(crate) $credential_helper: Option<PathBuf>,
             /// How often a call that failed for a passing reason is tried again.
@@ -146,9 +148,9 @@ macro_rules! connection {
             /// The pause before the first of these.
             #[arg(long = concat!($prefix, "retry-delay"), value_name = "MILLISECONDS", default_value_t = 1000)]
             pub(crate) $retry_delay: u64,
-            /// Statuses upon which a call is tried again.
-            #[arg(long = concat!($prefix, "retry-on-code"), value_name = "CODE")]
-            pub(crate) $retry_on_code: Vec<String>,
+            /// Statuses upon which a call is tried again as well, by name or number.
+            #[arg(long = concat!($prefix, "retry-on-code"), value_name = "CODE", value_delimiter = ',', value_parser = code)]
+            pub(crate) $retry_on_code: Vec<Code>,
             /// How long a call may take; 0 for as long as it needs.
             #[arg(long = concat!($prefix, "request-timeout"), value_name = "SECONDS", default_value_t = 0)]
             pub(crate) $request_timeout: u64,
@@ -170,14 +172,6 @@ macro_rules! connection {
             /// The options that were given and have no effect here.
             pub(crate) fn without_effect(&self) -> Vec<&'static str> {
                 [
-                    (self.$server_cert.is_some(), concat!("--", $prefix, "server-cert")),
-                    (self.$client_key.is_some(), concat!("--", $prefix, "client-key")),
-                    (self.$client_cert.is_some(), concat!("--", $prefix, "client-cert")),
-                    (self.$access_token.is_some(), concat!("--", $prefix, "access-token")),
-                    (self.$token_reload_interval.is_some(), concat!("--", $prefix, "token-reload-interval")),
-                    (self.$googleapi_auth, concat!("--", $prefix, "googleapi-auth")),
-                    (self.$credential_helper.is_some(), concat!("--", $prefix, "credential-helper")),
-                    (!self.$retry_on_code.is_empty(), concat!("--", $prefix, "retry-on-code")),
                     (self.$min_throughput.is_some(), concat!("--", $prefix, "min-throughput")),
                     (self.$load_balancing_policy.is_some(), concat!("--", $prefix, "load-balancing-policy")),
                     (self.$protocol.as_deref() == Some("http"), concat!("--", $prefix, "protocol=http")),
@@ -197,6 +191,36 @@ connection!(Asset, "the asset service, which is not used", "ra-", ra_remote ra_i
     ra_server_cert ra_client_key ra_client_cert ra_access_token ra_token_reload_interval
     ra_googleapi_auth ra_credential_helper ra_retry_limit ra_retry_delay ra_retry_on_code
     ra_request_timeout ra_min_throughput ra_keepalive_time ra_load_balancing_policy ra_protocol);
+
+/// A length of time in minutes, or with a suffix M or H.
+fn minutes(text: &str) -> Result<Duration, String> {
+    let (number, seconds) = match text.strip_suffix(['H', 'h']) {
+        Some(hours) => (hours, 3600),
+        None => (text.trim_end_matches(['M', 'm']), 60),
+    };
+    let number: u64 = number.parse().map_err(|_| "expected minutes, such as `10M` or `1H`")?;
+    number.checked_mul(seconds).map(Duration::from_secs).ok_or_else(|| "too long".to_owned())
+}
+
+/// A status by its name, `UNAVAILABLE`, or its number, 14.
+fn code(text: &str) -> Result<Code, String> {
+    let number = text.parse::<i32>().ok();
+    let named = |code: &Code| number == Some(*code as i32) || name_of(*code) == text;
+    let found = (1..=16).map(Code::from_i32).find(named);
+    found.ok_or_else(|| "expected a status of gRPC such as `UNAVAILABLE` or `14`".to_owned())
+}
+
+/// `DeadlineExceeded` is `DEADLINE_EXCEEDED` on the wire.
+fn name_of(code: Code) -> String {
+    let mut name = String::new();
+    for letter in format!("{code:?}").chars() {
+        if letter.is_ascii_uppercase() && !name.is_empty() {
+            name.push('_');
+        }
+        name.push(letter.to_ascii_uppercase());
+    }
+    name
+}
 
 /// A path that may be empty, as callers give it when they mean none.
 fn path() -> impl TypedValueParser<Value = PathBuf> {
@@ -252,6 +276,21 @@ mod tests {
         let cli = Cli::try_parse_from(line.split_whitespace()).expect("options");
         assert!(cli.nested_ac_enable_update && cli.no_logs_capture);
         assert_eq!(cli.bind_mount.len(), 1);
+    }
+
+    #[test]
+    fn times_and_statuses() {
+        assert_eq!(minutes("5").map(|t| t.as_secs()), Ok(300));
+        assert_eq!(minutes("5M").map(|t| t.as_secs()), Ok(300));
+        assert_eq!(minutes("2H").map(|t| t.as_secs()), Ok(7200));
+        for bad in ["", "M", "-1", "5S", "99999999999999999999"] {
+            assert!(minutes(bad).is_err(), "{bad}");
+        }
+        assert_eq!(code("DEADLINE_EXCEEDED"), Ok(Code::DeadlineExceeded));
+        assert_eq!(code("14"), Ok(Code::Unavailable));
+        for bad in ["", "0", "17", "unavailable", "Unavailable"] {
+            assert!(code(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

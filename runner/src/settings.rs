@@ -5,9 +5,9 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use forerunner_merkle::{DigestFunction, TreePath};
-use forerunner_reapi::Connection;
+use forerunner_reapi::{ClientIdentity, Connection, Credentials, Security};
 
-use crate::cli::Cli;
+use crate::cli::{self, Cli};
 
 /// How a server is asked to stage a tree.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -121,7 +121,8 @@ impl Settings {
     /// Checks what the options mean together.
     pub(crate) fn new(cli: &Cli) -> Result<Self, String> {
         let action = cli.action.clone().ok_or("`--action=FILE` is missing: it names the action")?;
-        let connection = cli.remote.remote.as_deref().map(|url| connection(cli, url));
+        let connection =
+            cli.remote.remote.as_deref().map(|url| connection(&cli.remote, url)).transpose()?;
         let log = |file: &Option<PathBuf>| match file {
             Some(file) => Log::File(file.clone()),
             None if cli.no_logs_capture => Log::Inherit,
@@ -154,16 +155,46 @@ impl Settings {
     }
 }
 
-fn connection(cli: &Cli, url: &str) -> Connection {
+fn connection(options: &cli::Remote, url: &str) -> Result<Connection, String> {
     let seconds = |seconds| (seconds > 0).then(|| Duration::from_secs(seconds));
-    Connection {
+    Ok(Connection {
         url: url.to_owned(),
-        instance: cli.remote.instance.clone(),
-        retry_limit: cli.remote.retry_limit,
-        retry_delay: Duration::from_millis(cli.remote.retry_delay),
-        request_timeout: seconds(cli.remote.request_timeout),
-        keepalive: seconds(cli.remote.keepalive_time),
+        instance: options.instance.clone(),
+        retry_limit: options.retry_limit,
+        retry_delay: Duration::from_millis(options.retry_delay),
+        retry_codes: options.retry_on_code.clone(),
+        request_timeout: seconds(options.request_timeout),
+        keepalive: seconds(options.keepalive_time),
+        security: security(options)?,
+    })
+}
+
+fn security(options: &cli::Remote) -> Result<Security, String> {
+    if options.googleapi_auth {
+        return Err(
+            "`--googleapi-auth`: the default credentials of Google's cloud are not looked \
+                    for; give `--credential-helper` a program that prints what \
+                    `gcloud auth print-access-token` says"
+                .to_owned(),
+        );
     }
+    let identity = match (&options.client_key, &options.client_cert) {
+        (Some(key), Some(cert)) => {
+            Some(ClientIdentity { key: key.clone(), certificates: cert.clone() })
+        }
+        (None, None) => None,
+        _ => return Err("`--client-key` and `--client-cert` belong together".to_owned()),
+    };
+    let credentials = match (&options.access_token, &options.credential_helper) {
+        (Some(_), Some(_)) => {
+            return Err("`--access-token` and `--credential-helper` exclude each other".to_owned());
+        }
+        (Some(file), None) => {
+            Some(Credentials::Token { file: file.clone(), reload: options.token_reload_interval })
+        }
+        (None, helper) => helper.clone().map(Credentials::Helper),
+    };
+    Ok(Security { server_certificates: options.server_cert.clone(), identity, credentials })
 }
 
 #[cfg(test)]
@@ -198,6 +229,29 @@ mod tests {
         assert_eq!(logs(&["--stdout-file=f"]), (Log::File("f".into()), true));
         let both = logs(&["--stdout-file=f", "--no-logs-capture"]);
         assert_eq!(both, (Log::File("f".into()), false));
+    }
+
+    #[test]
+    fn credentials() {
+        let security = |line: &[&str]| {
+            let base = ["buildbox-run", "--action=a", "--remote=https://h"];
+            let cli = Cli::try_parse_from(base.iter().chain(line)).expect("options");
+            Settings::new(&cli).map(|settings| settings.connection.expect("a server").security)
+        };
+        assert_eq!(security(&[]), Ok(Security::default()));
+        let both = security(&["--client-key=k", "--client-cert=c"]).expect("an identity");
+        assert_eq!(both.identity.expect("an identity").key, PathBuf::from("k"));
+        let token = security(&["--access-token=t", "--token-reload-interval=1H"]).expect("a token");
+        let reload = Some(Duration::from_secs(3600));
+        assert_eq!(token.credentials, Some(Credentials::Token { file: "t".into(), reload }));
+        let bad: [&[&str]; 3] = [
+            &["--client-key=k"],
+            &["--access-token=t", "--credential-helper=h"],
+            &["--googleapi-auth"],
+        ];
+        for line in bad {
+            assert!(security(line).is_err(), "{line:?}");
+        }
     }
 
     #[test]

@@ -29,7 +29,7 @@ line or element graph · 3 the endpoint or its store · 130, 143 stopped by SIGI
 /// Where content, results and execution are.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct EndpointArgs {
-    /// A REAPI server: unix:PATH or http://HOST:PORT; without it the embedded store is used.
+    /// A REAPI server: unix:PATH, http://HOST:PORT or https://HOST:PORT; without it the embedded store is used.
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) remote: Option<String>,
     /// The action cache, if it is another server.
@@ -50,9 +50,31 @@ pub(crate) struct EndpointArgs {
     /// The server's instance name.
     #[arg(long, global = true, default_value = "", hide_default_value = true)]
     pub(crate) instance: String,
+    #[command(flatten)]
+    pub(crate) security: SecurityArgs,
     /// What makes digests: SHA256, SHA384, SHA512, SHA1, MD5 or BLAKE3.
     #[arg(long, global = true, default_value = "SHA256", value_name = "NAME")]
     pub(crate) digest_function: DigestFunction,
+}
+
+/// How a server is made sure of, and it of us.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct SecurityArgs {
+    /// PEM file with the certificates that the server's must come from; the system's otherwise.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) server_cert: Option<PathBuf>,
+    /// PEM file with our private key.
+    #[arg(long, global = true, value_name = "FILE", requires = "client_cert")]
+    pub(crate) client_key: Option<PathBuf>,
+    /// PEM file with our certificate.
+    #[arg(long, global = true, value_name = "FILE", requires = "client_key")]
+    pub(crate) client_cert: Option<PathBuf>,
+    /// File with a token that is sent with every call over https; read again every 10 minutes.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) access_token: Option<PathBuf>,
+    /// Program that answers with our credentials for an address.
+    #[arg(long, global = true, value_name = "PROGRAM", conflicts_with = "access_token")]
+    pub(crate) credential_helper: Option<PathBuf>,
 }
 
 /// Which elements.

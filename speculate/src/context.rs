@@ -3,15 +3,17 @@
 use std::io::{Read, Write};
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
-use forerunner_reapi::{Config, Connection, Endpoint, Remote, Tool};
+use forerunner_reapi::{
+    ClientIdentity, Config, Connection, Credentials, Endpoint, Remote, Security, Tool,
+};
 use speculate::{Element, Error, Graph, Project, Tree};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::casd::Casd;
-use crate::cli::{EndpointArgs, GraphArgs};
+use crate::cli::{EndpointArgs, GraphArgs, SecurityArgs};
 
 /// A command line or environment that makes no sense.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +35,7 @@ pub(crate) fn config(args: &EndpointArgs) -> Result<Config> {
     let connection = |url: &str| {
         let mut connection = Connection::new(url);
         connection.instance.clone_from(&args.instance);
+        connection.security = security(&args.security);
         connection
     };
     match &args.remote {
@@ -52,6 +55,18 @@ pub(crate) fn config(args: &EndpointArgs) -> Result<Config> {
         None => {}
     }
     Ok(config)
+}
+
+fn security(args: &SecurityArgs) -> Security {
+    let identity = args.client_key.clone().zip(args.client_cert.clone());
+    // Builds take long, and tokens are renewed in place.
+    let reload = Some(Duration::from_secs(600));
+    let token = args.access_token.clone().map(|file| Credentials::Token { file, reload });
+    Security {
+        server_certificates: args.server_cert.clone(),
+        identity: identity.map(|(key, certificates)| ClientIdentity { key, certificates }),
+        credentials: token.or_else(|| args.credential_helper.clone().map(Credentials::Helper)),
+    }
 }
 
 /// An open endpoint, and what keeps it alive.

@@ -379,14 +379,25 @@ fn connections(raw: &Raw) -> Result<Option<endpoint::Remote>, SettingError> {
     // These two may be set to nothing on purpose.
     let (cas_name, cache_name) =
         (raw.text("RECC_CAS_INSTANCE"), raw.text("RECC_ACTION_CACHE_INSTANCE"));
+    let security = security(raw)?;
+    // Deprecated: says of addresses without a scheme that they are secure.
+    let secure = set("RECC_SERVER_SSL").is_some();
+    let address = |url: &str| match (secure, url.split_once(':')) {
+        (true, Some(("unix" | "http", _))) => Err(SettingError::Together(
+            "RECC_SERVER_SSL excludes addresses with `http://` or `unix:`",
+        )),
+        (true, _) if !url.contains("://") => Ok(format!("https://{url}")),
+        _ => Ok(url.to_owned()),
+    };
     let make = |url: &str, instance: &str| -> Result<endpoint::Connection, SettingError> {
-        let mut connection = endpoint::Connection::new(url);
+        let mut connection = endpoint::Connection::new(&address(url)?);
         instance.clone_into(&mut connection.instance);
         connection.retry_limit = number(raw, "RECC_RETRY_LIMIT", 0)?.clamp(0, 1000) as u32;
         connection.retry_delay =
             Duration::from_millis(number(raw, "RECC_RETRY_DELAY", 1000)?.max(0) as u64);
         connection.request_timeout = seconds(number(raw, "RECC_REQUEST_TIMEOUT", 0)?);
         connection.keepalive = seconds(number(raw, "RECC_KEEPALIVE_TIME", 0)?);
+        connection.security = security.clone();
         Ok(connection)
     };
     Ok(Some(endpoint::Remote {
@@ -394,6 +405,34 @@ fn connections(raw: &Raw) -> Result<Option<endpoint::Remote>, SettingError> {
         cas: make(cas_url, cas_name.or(cache_name).unwrap_or(instance))?,
         action_cache: make(cache_url, cache_name.or(cas_name).unwrap_or(instance))?,
     }))
+}
+
+/// Certificates and credentials; the reference has one set for all servers.
+fn security(raw: &Raw) -> Result<endpoint::Security, SettingError> {
+    let file = |name: &str| raw.text(name).filter(|text| !text.is_empty()).map(PathBuf::from);
+    let identity = match (file("RECC_CLIENT_KEY"), file("RECC_CLIENT_CERT")) {
+        (Some(key), Some(certificates)) => Some(endpoint::ClientIdentity { key, certificates }),
+        (None, None) => None,
+        _ => {
+            let message = "RECC_CLIENT_KEY and RECC_CLIENT_CERT belong together";
+            return Err(SettingError::Together(message));
+        }
+    };
+    // A command is over before a token is renewed.
+    if file("RECC_SERVER_AUTH_GOOGLEAPI").is_some() {
+        return Err(SettingError::Together(
+            "RECC_SERVER_AUTH_GOOGLEAPI: the default credentials of Google's cloud are not looked \
+             for; RECC_CREDENTIAL_HELPER may name a program that prints what \
+             `gcloud auth print-access-token` says",
+        ));
+    }
+    let token = |file| endpoint::Credentials::Token { file, reload: None };
+    let helper = file("RECC_CREDENTIAL_HELPER").map(endpoint::Credentials::Helper);
+    Ok(endpoint::Security {
+        server_certificates: file("RECC_SERVER_CERT"),
+        identity,
+        credentials: file("RECC_ACCESS_TOKEN_PATH").map(token).or(helper),
+    })
 }
 
 fn seconds(number: i64) -> Option<Duration> {
@@ -426,6 +465,26 @@ mod tests {
         assert!(!settings.embedded && !settings.cache_only && settings.link);
         let remote = settings.connections.expect("a server");
         assert_eq!(remote.cas.url, remote.execution.url);
+    }
+
+    #[test]
+    fn secure_servers() {
+        let read = |pairs: &[(&str, &str)]| {
+            let mut all = vec![("RECC_SERVER", "h:1")];
+            all.extend(pairs);
+            read(&all).map(|settings| settings.connections.expect("a server").cas)
+        };
+        assert_eq!(read(&[]).expect("a server").url, "h:1");
+        assert_eq!(read(&[("RECC_SERVER_SSL", "1")]).expect("a server").url, "https://h:1");
+        let certificates = [("RECC_CLIENT_KEY", "k"), ("RECC_CLIENT_CERT", "c")];
+        assert!(read(&certificates).expect("a server").security.identity.is_some());
+        assert!(read(&certificates[..1]).is_err());
+        assert!(read(&[("RECC_SERVER_AUTH_GOOGLEAPI", "1")]).is_err());
+        assert!(read(&[("RECC_SERVER_SSL", "1"), ("RECC_CAS_SERVER", "unix:/s")]).is_err());
+        let token = read(&[("RECC_ACCESS_TOKEN_PATH", "t")]).expect("a server").security;
+        let reload = None;
+        let expected = endpoint::Credentials::Token { file: "t".into(), reload };
+        assert_eq!(token.credentials, Some(expected));
     }
 
     #[test]

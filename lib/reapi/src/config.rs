@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use forerunner_merkle::DigestFunction;
 
+use crate::Security;
+
 /// Where content, results and execution are.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -40,11 +42,9 @@ impl Remote {
 }
 
 /// One server, and how to talk to it.
-///
-/// TLS and authentication belong here when they come.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Connection {
-    /// `unix:PATH` or `http://HOST:PORT`; without a scheme `http://` is meant.
+    /// `unix:PATH`, `http://HOST:PORT` or `https://HOST:PORT`; without a scheme `http://` is meant.
     pub url: String,
     /// The instance name, often empty.
     pub instance: String,
@@ -52,10 +52,14 @@ pub struct Connection {
     pub retry_limit: u32,
     /// The pause before the first of these; it grows with each.
     pub retry_delay: Duration,
+    /// Statuses upon which a call is tried again as well.
+    pub retry_codes: Vec<tonic::Code>,
     /// How long one call may take; `None` for as long as it needs.
     pub request_timeout: Option<Duration>,
     /// Interval of HTTP/2 pings on a quiet connection.
     pub keepalive: Option<Duration>,
+    /// Certificates and credentials, for `https://`.
+    pub security: Security,
 }
 
 impl Connection {
@@ -67,8 +71,10 @@ impl Connection {
             instance: String::new(),
             retry_limit: 4,
             retry_delay: Duration::from_millis(100),
+            retry_codes: Vec::new(),
             request_timeout: None,
             keepalive: None,
+            security: Security::default(),
         }
     }
 }

@@ -13,11 +13,11 @@ use forerunner_proto::{Kept, Message, reapi};
 use forerunner_store::Store;
 use tokio::sync::mpsc;
 use tonic::Code;
-use tonic::transport::Channel;
 
 use crate::execution::Start;
 use crate::local::Executor;
 use crate::remote::{RemoteEndpoint, batches};
+use crate::server::Authorized;
 use crate::stream::drain;
 use crate::{BlobStream, Capabilities, Config, Error, ExecuteOptions, Execution};
 
@@ -420,7 +420,7 @@ impl Endpoint {
     /// A client of the LocalCAS service of a server. Whether the server has that service only a
     /// call tells; see [`Error::code`].
     #[must_use]
-    pub fn local_cas(&self) -> Option<LocalContentAddressableStorageClient<Channel>> {
+    pub fn local_cas(&self) -> Option<LocalContentAddressableStorageClient<Authorized>> {
         match &self.kind {
             Kind::Embedded(..) => None,
             Kind::Remote(remote) => {

@@ -27,12 +27,21 @@ pub enum Error {
     Store(Arc<StoreError>),
     /// An address that is none.
     #[error(
-        "`{url}` is not an address of a server: {reason}; use `unix:PATH` or `http://HOST:PORT`"
+        "`{url}` is not an address of a server: {reason}; use `unix:PATH`, `http://HOST:PORT` or \
+         `https://HOST:PORT`"
     )]
     Address {
         /// The address as it was given.
         url: String,
         /// What is wrong with it.
+        reason: String,
+    },
+    /// Certificates or keys that cannot be used.
+    #[error("no secure connection to `{url}`: {reason}; see the files of certificates and keys")]
+    Security {
+        /// The address.
+        url: String,
+        /// What is wrong with them.
         reason: String,
     },
     /// A call failed.
@@ -106,7 +115,9 @@ impl Error {
             Self::MissingBlob(_) => Code::NotFound,
             Self::WrongBlob { .. } => Code::DataLoss,
             Self::Store(_) | Self::File { .. } => Code::Internal,
-            Self::Address { .. } | Self::Malformed { .. } => Code::InvalidArgument,
+            Self::Address { .. } | Self::Security { .. } | Self::Malformed { .. } => {
+                Code::InvalidArgument
+            }
             Self::Call { status, .. } => status.code(),
             Self::Runner { status, .. } => {
                 status.as_ref().map_or(Code::Internal, |status| status.code())
@@ -125,12 +136,6 @@ impl Error {
             ),
             other => Status::new(other.code(), other.to_string()),
         }
-    }
-
-    /// Whether the same call may go through a little later.
-    #[must_use]
-    pub fn passing(&self) -> bool {
-        matches!(self, Self::Call { status, .. } if passing(status))
     }
 }
 

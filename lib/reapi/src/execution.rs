@@ -7,7 +7,6 @@ use tokio::sync::watch;
 use tonic::{Code, Status, Streaming};
 
 use crate::Error;
-use crate::error::passing;
 use crate::remote::RemoteEndpoint;
 
 /// How an action is to be executed.
@@ -174,10 +173,12 @@ impl RemoteExecution {
         let forgotten = begun && restart && status.code() == Code::NotFound;
         if forgotten {
             self.name.clear();
-        } else if !passing(&status) {
-            return Err(server.error("Execute", status));
         }
-        if self.tried >= server.connection.retry_limit {
+        let hopeless = match forgotten {
+            true => self.tried >= server.connection.retry_limit,
+            false => !server.may_pass(&status, self.tried),
+        };
+        if hopeless {
             return Err(server.error("Execute", status));
         }
         server.pause(self.tried).await;

@@ -12,6 +12,7 @@ mod execution;
 mod local;
 pub mod record;
 mod remote;
+mod security;
 mod server;
 mod stream;
 mod upload;
@@ -23,6 +24,8 @@ pub use environment::EnvironmentError;
 pub use error::Error;
 pub use execution::{ExecuteOptions, Execution, operation_action};
 pub use record::Record;
+pub use security::{ClientIdentity, Credentials, Security};
+pub use server::Authorized;
 pub use stream::BlobStream;
 
 /// The worker that results in the action cache name which are none of actions: dependency

@@ -12,9 +12,8 @@ use forerunner_proto::reapi::execution_client::ExecutionClient;
 use forerunner_proto::{Kept, reapi};
 use tokio::sync::OnceCell;
 use tonic::Code;
-use tonic::transport::Channel;
 
-use crate::server::Server;
+use crate::server::{Authorized, Server};
 use crate::{Capabilities, Error, Remote, Tool};
 
 /// Largest message we take. A server's own limit is smaller; this bounds what a hostile one can
@@ -58,18 +57,18 @@ impl RemoteEndpoint {
         })
     }
 
-    pub(crate) fn cas_client(&self) -> ContentAddressableStorageClient<Channel> {
+    pub(crate) fn cas_client(&self) -> ContentAddressableStorageClient<Authorized> {
         ContentAddressableStorageClient::new(self.cas.channel())
             .max_decoding_message_size(LARGEST_MESSAGE_BYTES)
             .max_encoding_message_size(LARGEST_MESSAGE_BYTES)
     }
 
-    pub(crate) fn execution_client(&self) -> ExecutionClient<Channel> {
+    pub(crate) fn execution_client(&self) -> ExecutionClient<Authorized> {
         ExecutionClient::new(self.execution.channel())
             .max_decoding_message_size(LARGEST_MESSAGE_BYTES)
     }
 
-    fn action_cache_client(&self) -> ActionCacheClient<Channel> {
+    fn action_cache_client(&self) -> ActionCacheClient<Authorized> {
         ActionCacheClient::new(self.action_cache.channel())
             .max_decoding_message_size(LARGEST_MESSAGE_BYTES)
             .max_encoding_message_size(LARGEST_MESSAGE_BYTES)

@@ -11,11 +11,16 @@ use forerunner_proto::{Message, reapi};
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 use tonic::metadata::{BinaryMetadataValue, MetadataValue};
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Request, Response, Status};
 
 use crate::error::passing;
+use crate::security::Authorize;
 use crate::{Connection, Error, Tool};
+
+/// What the clients of the generated services send their requests through.
+pub type Authorized = InterceptedService<Channel, Authorize>;
 
 /// Longest pause between two tries.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -24,7 +29,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug)]
 pub(crate) struct Server {
     pub(crate) connection: Connection,
-    channel: Channel,
+    channel: Authorized,
     metadata: BinaryMetadataValue,
 }
 
@@ -48,7 +53,7 @@ impl Server {
     }
 
     /// The channel, for a client of a generated service.
-    pub(crate) fn channel(&self) -> Channel {
+    pub(crate) fn channel(&self) -> Authorized {
         self.channel.clone()
     }
 
@@ -78,7 +83,7 @@ impl Server {
         loop {
             match self.within_timeout(make()).await {
                 Ok(response) => return Ok(response.into_inner()),
-                Err(status) if passing(&status) && tried < self.connection.retry_limit => {
+                Err(status) if self.may_pass(&status, tried) => {
                     tracing::info!(call = name, code = ?status.code(), "trying again");
                     self.pause(tried).await;
                     tried += 1;
@@ -86,6 +91,12 @@ impl Server {
                 Err(status) => return Err(self.error(name, status)),
             }
         }
+    }
+
+    /// Whether a call that failed after `tried` further tries is worth another.
+    pub(crate) fn may_pass(&self, status: &Status, tried: u32) -> bool {
+        let listed = self.connection.retry_codes.contains(&status.code());
+        (listed || passing(status)) && tried < self.connection.retry_limit
     }
 
     /// Waits before try number `tried` + 1: twice as long each time, and not in step with others.
@@ -115,7 +126,7 @@ impl Server {
     }
 }
 
-fn open(connection: &Connection) -> Result<Channel, Error> {
+fn open(connection: &Connection) -> Result<Authorized, Error> {
     let url = connection.url.as_str();
     let bad = |reason: String| Error::Address { url: url.to_owned(), reason };
     if let Some(path) = url.strip_prefix("unix:") {
@@ -126,22 +137,31 @@ fn open(connection: &Connection) -> Result<Channel, Error> {
         }
         let path = PathBuf::from(path);
         let endpoint = tune(Endpoint::from_static("http://localhost"), connection);
-        return Ok(endpoint.connect_with_connector_lazy(tower::service_fn(move |_: Uri| {
+        let channel = endpoint.connect_with_connector_lazy(tower::service_fn(move |_: Uri| {
             let path = path.clone();
             async move { connect_unix(&path).await.map(TokioIo::new) }
-        })));
+        }));
+        return Ok(InterceptedService::new(channel, Authorize::nobody()));
     }
-    let full = match url.split_once("://") {
-        Some(("http" | "grpc", rest)) => format!("http://{rest}"),
-        Some(("https" | "grpcs", _)) => return Err(bad("TLS is not supported yet".to_owned())),
+    let (full, secure) = match url.split_once("://") {
+        Some(("http" | "grpc", rest)) => (format!("http://{rest}"), false),
+        Some(("https" | "grpcs", rest)) => (format!("https://{rest}"), true),
         Some((scheme, _)) => return Err(bad(format!("the scheme `{scheme}` is unknown"))),
-        None => format!("http://{url}"),
+        None => (format!("http://{url}"), false),
     };
-    let endpoint = Endpoint::from_shared(full).map_err(|error| bad(error.to_string()))?;
-    if endpoint.uri().host().is_none_or(str::is_empty) {
+    let parsed: Uri = full.parse().map_err(|error| bad(format!("{error}")))?;
+    if parsed.host().is_none_or(str::is_empty) {
         return Err(bad("it names no host".to_owned()));
     }
-    Ok(tune(endpoint, connection).connect_lazy())
+    let mut endpoint = tune(Endpoint::from(parsed), connection);
+    let mut authorize = Authorize::nobody();
+    if secure {
+        endpoint = connection.security.secure(url, endpoint)?;
+        authorize = Authorize::new(&connection.security, &full);
+    } else if connection.security.credentials.is_some() {
+        tracing::warn!("credentials are not sent to `{url}`: they need `https://`");
+    }
+    Ok(InterceptedService::new(endpoint.connect_lazy(), authorize))
 }
 
 fn tune(endpoint: Endpoint, connection: &Connection) -> Endpoint {
@@ -180,10 +200,11 @@ mod tests {
 
     #[tokio::test]
     async fn addresses() {
-        for good in ["unix:/tmp/s", "unix:///tmp/s", "http://h:1", "h:1", "grpc://h:1"] {
+        for good in ["unix:/tmp/s", "unix:///tmp/s", "http://h:1", "h:1", "grpc://h:1", "https://h"]
+        {
             assert!(server(good).is_ok(), "{good}");
         }
-        for bad in ["unix:", "ftp://h", "https://h", "http://", "", "http://a b"] {
+        for bad in ["unix:", "ftp://h", "https://", "http://", "", "http://a b"] {
             let error = server(bad).expect_err(bad).to_string();
             assert!(error.contains(bad) && error.contains("unix:PATH"), "{error}");
         }

@@ -11,11 +11,10 @@ use forerunner_proto::bytestream::byte_stream_client::ByteStreamClient;
 use forerunner_proto::bytestream::{ReadRequest, ReadResponse, WriteRequest};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::Channel;
 use tonic::{Code, Status, Streaming};
 
-use crate::error::passing;
 use crate::remote::{LARGEST_MESSAGE_BYTES, RemoteEndpoint};
+use crate::server::Authorized;
 use crate::{Content, Error};
 
 /// Bytes in one piece of a stream.
@@ -147,7 +146,7 @@ impl RemoteRead {
         if status.code() == Code::NotFound {
             return Err(Error::MissingBlob(self.digest));
         }
-        if !passing(&status) || self.tried >= server.connection.retry_limit {
+        if !server.may_pass(&status, self.tried) {
             return Err(server.error("Read", status));
         }
         server.pause(self.tried).await;
@@ -202,7 +201,7 @@ impl RemoteEndpoint {
             fed?;
             match sent {
                 Ok(_) => return Ok(()),
-                Err(error) if error.passing() && tried < self.cas.connection.retry_limit => {
+                Err(Error::Call { status, .. }) if self.cas.may_pass(&status, tried) => {
                     self.cas.pause(tried).await;
                     tried += 1;
                 }
@@ -299,7 +298,7 @@ impl<'a> Pieces<'a> {
     }
 }
 
-fn client(endpoint: &RemoteEndpoint) -> ByteStreamClient<Channel> {
+fn client(endpoint: &RemoteEndpoint) -> ByteStreamClient<Authorized> {
     ByteStreamClient::new(endpoint.cas.channel()).max_decoding_message_size(LARGEST_MESSAGE_BYTES)
 }
 

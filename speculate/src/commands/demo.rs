@@ -14,7 +14,7 @@ use speculate::prime::prime;
 use speculate::summary::Event;
 use speculate::{Element, Format, Graph, Mode, Plan, Project, Today, Tree};
 
-use crate::cli::EndpointArgs;
+use crate::cli::{EndpointArgs, SecurityArgs};
 use crate::context::{config, now_seconds, print};
 use crate::demo::build::{self, Built, hits};
 use crate::demo::report::{self, Line, Round, Verdict};
@@ -39,6 +39,7 @@ pub(crate) async fn run(json: bool, keep: bool) -> Result<ExitCode> {
         casd: PathBuf::new(),
         casd_runner_args: Vec::new(),
         instance: String::new(),
+        security: SecurityArgs::default(),
         digest_function: DigestFunction::default(),
     };
     let mut settings = config(&arguments)?;

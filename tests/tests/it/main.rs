@@ -4,6 +4,7 @@
 mod bad_input;
 mod endpoint;
 mod endpoint_faults;
+mod endpoint_secure;
 mod faults_recc;
 mod faults_recc_archives;
 mod gateway;

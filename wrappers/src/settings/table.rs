@@ -70,7 +70,7 @@ const SERVERS: &[Setting] = &[
         "RECC_SERVER",
         Text,
         "the embedded store",
-        "Execution endpoint: `unix:PATH`, `http://HOST:PORT`, or without a scheme the latter. Without any server the embedded store is used.",
+        "Execution endpoint: `unix:PATH`, `https://HOST:PORT`, `http://HOST:PORT`, or without a scheme the latter. Without any server the embedded store is used.",
     ),
     row(
         "RECC_CAS_SERVER",
@@ -97,7 +97,13 @@ const SERVERS: &[Setting] = &[
         "RECC_SERVER_AUTH_GOOGLEAPI",
         Flag,
         "off",
-        "Use the default credentials of Google's cloud.",
+        "An error that names the way out: RECC_CREDENTIAL_HELPER.",
+    ),
+    row(
+        "RECC_CREDENTIAL_HELPER",
+        Text,
+        "",
+        "Program that is called with `get`, reads `{\"uri\": …}` and answers with the headers for it.",
     ),
     row("RECC_SERVER_SSL", Flag, "off", "Deprecated: addresses without a scheme are secure ones."),
     row(
