@@ -92,6 +92,19 @@ pub struct Formed {
     pub output_paths: Vec<String>,
 }
 
+impl Formed {
+    /// Bytes of the command and of the input tree, as the reference counts them.
+    #[must_use]
+    pub fn input_bytes(&self) -> u64 {
+        let tree = &self.tree;
+        let size = |digest: &Digest| digest.size();
+        size(&self.command)
+            + tree.directories.iter().map(|(digest, _)| size(digest)).sum::<u64>()
+            + tree.files.iter().map(|(digest, _)| size(digest)).sum::<u64>()
+            + tree.made.iter().map(|(digest, _)| size(digest)).sum::<u64>()
+    }
+}
+
 /// Forms the action.
 ///
 /// # Errors

@@ -6,6 +6,8 @@ mod explain;
 mod gather;
 mod here;
 mod jobserver;
+mod only_count;
+mod runner;
 mod shared;
 mod there;
 mod verify;
@@ -17,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use forerunner_merkle::Digest;
+use forerunner_proto::reapi::ActionResult;
 
 use crate::action::{self, Formed, Parts};
 use crate::cache::{Cache, CacheError};
@@ -26,7 +29,7 @@ use crate::reason::Reason;
 use crate::run;
 use crate::search_path::SearchPath;
 use crate::session::Session;
-use crate::settings::Work;
+use crate::settings::{Level, Work};
 use crate::stat_cache::StatCache;
 use crate::stats::{self, Event, Fate};
 
@@ -251,13 +254,7 @@ impl Engine<'_> {
     fn only_form(&mut self, job: &Job, inputs: &mut dyn Inputs, stats: &mut StatCache) -> Outcome {
         let log = &self.session.log;
         match self.gather(job, inputs, stats) {
-            Ok(known) => {
-                let formed = &known.formed;
-                log.debug(format_args!("Command: {}", explain::command(job, formed)));
-                log.debug(format_args!(
-                    "Action Digest: {} Action Contents: command_digest {} input_root_digest {}",
-                    formed.action, formed.command, formed.tree.root
-                ));
+            Ok(_) => {
                 log.info("RECC_NO_EXECUTE is enabled, exiting.");
                 Outcome::Exit(0)
             }
@@ -278,7 +275,8 @@ impl Engine<'_> {
         if let Some((at, renewed)) = self.holding(&mut remembered.manifest) {
             let variant = remembered.manifest.variants.remove(at);
             let action = variant.action;
-            self.session.log.debug(format_args!("manifest holds for action {action}"));
+            self.session.action.set(Some(action));
+            self.session.log.debug(format_args!("Action Digest: {action} (its manifest holds)"));
             let hit = self.look_up(cache, job, &action, stats);
             remembered.manifest.variants.insert(0, variant.clone());
             if at > 0 || renewed {
@@ -300,6 +298,7 @@ impl Engine<'_> {
         if first
             && settings.embedded
             && self.runs_here(cache, job)
+            && !self.uses_runner(job)
             && let Some(cold) = &job.cold
         {
             return self.run_cold(cache, job, cold, inputs, stats, remembered);
@@ -321,16 +320,28 @@ impl Engine<'_> {
 
     /// A miss: here or there.
     fn miss(&mut self, cache: &Cache, job: &Job, known: Known, remembered: Remembered) -> Outcome {
-        if self.runs_here(cache, job) {
+        let here = self.runs_here(cache, job);
+        let by_runner = self.uses_runner(job);
+        if here && !by_runner {
             return self.run_here(cache, job, known, remembered);
         }
-        match self.run_there(cache, job, &known.formed) {
+        let ran = match here {
+            true => self.run_with_runner(cache, job, &known.formed),
+            false => self.run_there(cache, job, &known.formed),
+        };
+        match ran {
             Ok(code) => {
                 remembered.remember(known.variant, None);
                 Outcome::Exit(code)
             }
             Err(error) => self.failed(job, &error),
         }
+    }
+
+    /// Whether a miss that runs here is executed by a runner. The other wrappers know nothing of
+    /// this setting.
+    fn uses_runner(&self, job: &Job) -> bool {
+        !self.session.settings.runner_command.is_empty() && job.work != Work::Tool
     }
 
     fn runs_here(&self, cache: &Cache, job: &Job) -> bool {
@@ -368,26 +379,7 @@ impl Engine<'_> {
         action: &Digest,
         stats: &mut StatCache,
     ) -> Result<Option<i32>, CacheError> {
-        let settings = &self.session.settings;
-        let figures = &self.session.figures;
-        if settings.skip_cache {
-            figures.count("action_cache_skip", 1);
-            return Ok(None);
-        }
-        let is_link = job.work == Work::Link;
-        let begun = Instant::now();
-        let inline: Vec<String> = job.products.iter().map(|p| p.remote.clone()).collect();
-        let found = cache.action_result(action, &inline);
-        figures.time("query_action_cache", begun.elapsed());
-        let Some(result) = found? else {
-            figures.count(if is_link { "link_action_cache_miss" } else { "action_cache_miss" }, 1);
-            return Ok(None);
-        };
-        if result.exit_code != 0 && settings.ignore_failure_result {
-            return Ok(None);
-        }
-        self.session.log.info(format_args!("Action Cache hit for [{action}]"));
-        figures.count(if is_link { "link_action_cache_hit" } else { "action_cache_hit" }, 1);
+        let Some(result) = self.ask(cache, job, action)? else { return Ok(None) };
         let begun = Instant::now();
         let bytes = match self.deliver(cache, job, action, &result, Some(stats)) {
             Ok(bytes) => bytes,
@@ -400,6 +392,35 @@ impl Engine<'_> {
         self.session.figures.time("download_blobs", begun.elapsed());
         self.count(&job.label, Fate::Hit, bytes, deliver::execution_time(&result));
         Ok(Some(result.exit_code))
+    }
+
+    /// The stored result of an action, if it may be used; counted.
+    fn ask(
+        &self,
+        cache: &Cache,
+        job: &Job,
+        action: &Digest,
+    ) -> Result<Option<ActionResult>, CacheError> {
+        let settings = &self.session.settings;
+        let figures = &self.session.figures;
+        if settings.skip_cache {
+            figures.count("action_cache_skip", 1);
+            return Ok(None);
+        }
+        let is_link = job.work == Work::Link;
+        let begun = Instant::now();
+        let inline: Vec<String> = job.products.iter().map(|p| p.remote.clone()).collect();
+        let found = cache.action_result(action, &inline);
+        figures.time("query_action_cache", begun.elapsed());
+        let usable =
+            |result: &ActionResult| result.exit_code == 0 || !settings.ignore_failure_result;
+        let Some(result) = found?.filter(usable) else {
+            figures.count(if is_link { "link_action_cache_miss" } else { "action_cache_miss" }, 1);
+            return Ok(None);
+        };
+        self.session.log.info(format_args!("Action Cache hit for [{action}]"));
+        figures.count(if is_link { "link_action_cache_hit" } else { "action_cache_hit" }, 1);
+        Ok(Some(result))
     }
 
     /// The first variant that holds, and whether its stamps were renewed.
@@ -450,7 +471,18 @@ impl Engine<'_> {
             function: self.session.settings.function,
         });
         self.session.figures.time("build_merkle_tree", begun.elapsed());
-        formed
+        let formed = formed?;
+        self.session.action.set(Some(formed.action));
+        self.session.figures.count("input_size_bytes", formed.input_bytes());
+        let log = &self.session.log;
+        if log.wants(Level::Debug) {
+            log.debug(format_args!("Command: {}", explain::command(job, &formed)));
+            log.debug(format_args!(
+                "Action Digest: {} Action Contents: command_digest {} input_root_digest {}",
+                formed.action, formed.command, formed.tree.root
+            ));
+        }
+        Ok(formed)
     }
 
     fn count(&self, label: &str, fate: Fate, bytes: u64, instead_of: Duration) {

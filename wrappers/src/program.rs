@@ -3,8 +3,13 @@
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
+use std::process::Command;
+use std::time::Instant;
 
 use crate::engine::{Engine, Outcome};
+use crate::figures::Figures;
+use crate::metadata;
+use crate::run;
 use crate::session::Session;
 use crate::settings::{Places, Settings, help};
 use crate::stats;
@@ -96,22 +101,56 @@ pub fn run(program: &Program, start: Start, out: &mut dyn Write, err: &mut dyn W
             return End::Exit(USAGE);
         }
     };
+    if let Err(problem) = Figures::check(&settings) {
+        let _written = writeln!(err, "{}: {problem}", program.name);
+        return End::Exit(USAGE);
+    }
     let session = Session::new(settings, environment, directory, path, program.name);
     warn_of_unknown(&session);
     let mut engine = Engine { session: &session, out, err };
     let outcome = match (first, words.len()) {
-        ("--stats", 1) => show_stats(&mut engine),
-        ("--zero-stats", 1) => zero_stats(&mut engine),
+        ("--stats", 1) => return as_end(show_stats(&mut engine)),
+        ("--zero-stats", 1) => return as_end(zero_stats(&mut engine)),
         _ => (program.handle)(&mut engine, &words),
     };
+    let outcome = wait_if_watched(&mut engine, outcome);
     if let Err(problem) = session.figures.write(&session.settings, engine.err) {
         // The command is done; figures do not change how it ended.
         let _written = writeln!(engine.err, "{}: {problem}", program.name);
     }
+    if let Outcome::Exit(code) = outcome {
+        metadata::send(&session, &words, code);
+    }
+    as_end(outcome)
+}
+
+fn as_end(outcome: Outcome) -> End {
     match outcome {
         Outcome::Exit(code) => End::Exit(code),
         Outcome::Replace(words) => End::Replace(words.into_iter().map(OsString::from).collect()),
     }
+}
+
+/// Who wants figures or a description wants to know how the command ended: then it is waited for
+/// instead of being this very process.
+fn wait_if_watched(engine: &mut Engine<'_>, outcome: Outcome) -> Outcome {
+    let session = engine.session;
+    let settings = &session.settings;
+    let watched = settings.metrics || !settings.metadata_port.is_empty();
+    let Outcome::Replace(words) = &outcome else { return outcome };
+    let Some((program, arguments)) = words.split_first().filter(|_| watched) else {
+        return outcome;
+    };
+    let begun = Instant::now();
+    let ended = Command::new(program).args(arguments).status();
+    session.figures.time("execute_local_no_action_result", begun.elapsed());
+    Outcome::Exit(match ended {
+        Ok(status) => run::code(status),
+        Err(error) => {
+            let _written = writeln!(engine.err, "recc: `{program}` cannot be started: {error}");
+            run::start_error_code(&error)
+        }
+    })
 }
 
 fn warn_of_unknown(session: &Session) {

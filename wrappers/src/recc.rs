@@ -40,6 +40,9 @@ pub fn run(engine: &mut Engine<'_>, command: &[String], task: Task) -> Outcome {
         return force::run(engine, command);
     }
     match (understand(session, command), task) {
+        (Ok((job, mut inputs)), Task::Run) if only_counted(session, &job) => {
+            engine.only_count(&job, &mut inputs)
+        }
         (Ok((job, mut inputs)), Task::Run) => engine.run(&job, &mut inputs),
         (Ok((job, mut inputs)), Task::Explain) => engine.explain(&job, &mut inputs),
         (Err(reason), Task::Explain) => {
@@ -49,7 +52,9 @@ pub fn run(engine: &mut Engine<'_>, command: &[String], task: Task) -> Outcome {
         (Err(reason), Task::Run) => {
             if reason == Reason::NotACommand {
                 session.figures.count("unsupported_command", 1);
-                session.log.info("Not a compiler command, so running locally");
+                session.log.info(
+                    "Not a compiler command, so running locally. (Use RECC_FORCE_REMOTE=1 to force remote execution)",
+                );
             }
             engine.uncached("command", reason, command)
         }
@@ -99,7 +104,7 @@ fn understand<'a>(
         Kind::Compile => Work::Compile,
         Kind::Link => Work::Link,
     };
-    if work == Work::Link && !settings.link {
+    if work == Work::Link && !settings.link && !settings.link_metrics_only {
         return Err(Reason::LinkOff);
     }
     let platform = settings.platform_for(work);
@@ -160,7 +165,12 @@ fn understand<'a>(
             &session.rules,
         ),
         platform,
-        products: override_products(session, &parsed),
+        products: if work == Work::Link && settings.link_metrics_only {
+            // An action without outputs, so that nobody takes its result for that of the command.
+            Vec::new()
+        } else {
+            override_products(session, &parsed)
+        },
         output_directories: settings.output_directories.iter().cloned().collect(),
         salt: salt.into_bytes(),
         key: parsed.words.clone(),
@@ -181,6 +191,11 @@ fn understand<'a>(
     };
     let inputs = CompilerInputs { session, program, compiler: known, is_clang, identity, parsed };
     Ok((job, inputs))
+}
+
+/// `RECC_LINK_METRICS_ONLY`: a link command is looked up for the figures, and always run.
+fn only_counted(session: &Session, job: &Job) -> bool {
+    session.settings.link_metrics_only && job.work == Work::Link
 }
 
 /// What the user names instead of what the command says. With inputs named by the user, the

@@ -1,9 +1,10 @@
 //! What one run of a wrapper works with.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use forerunner_merkle::Digest;
 use forerunner_store::Store;
 
 use crate::figures::Figures;
@@ -33,6 +34,8 @@ pub struct Session {
     pub begun: Instant,
     /// When it began, by the clock of the file system.
     pub begun_tick: i64,
+    /// The action that was formed or remembered, for those who are told about commands.
+    pub action: Cell<Option<Digest>>,
     store: OnceCell<Option<Store>>,
 }
 
@@ -58,6 +61,7 @@ impl Session {
             program,
             begun: Instant::now(),
             begun_tick: stamp::file_clock(),
+            action: Cell::new(None),
             store: OnceCell::new(),
         }
     }

@@ -3,6 +3,7 @@
 mod plain;
 mod reference;
 mod shared;
+mod watched;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

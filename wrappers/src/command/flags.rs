@@ -258,6 +258,13 @@ pub fn find(word: &str, is_clang: bool) -> Option<(&'static Flag, Option<&str>)>
         .max_by_key(|(flag, _)| flag.name.len())
 }
 
+/// Whether the word after this one is its value.
+#[must_use]
+pub fn takes_next(word: &str, is_clang: bool) -> bool {
+    find(word, is_clang)
+        .is_some_and(|(flag, value)| matches!(flag.shape, Separate | Either) && value.is_none())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -133,7 +133,7 @@ pub fn parse(context: &Context<'_>, expanded: &Expanded) -> Result<Parsed, Reaso
         let used_next = draft.word(word, next)?;
         if used_next {
             words.next();
-        } else if needs_value(word, draft.is_clang) {
+        } else if flags::takes_next(word, draft.is_clang) {
             // The value is missing, or stands in another file than its option.
             return Err(if origin.is_some() { Reason::Response } else { Reason::Syntax });
         }
@@ -156,12 +156,6 @@ pub fn parse(context: &Context<'_>, expanded: &Expanded) -> Result<Parsed, Reaso
         }
     }
     draft.finish(context, expanded)
-}
-
-fn needs_value(word: &str, is_clang: bool) -> bool {
-    flags::find(word, is_clang).is_some_and(|(flag, value)| {
-        matches!(flag.shape, Shape::Separate | Shape::Either) && value.is_none()
-    })
 }
 
 impl<'a> Draft<'a> {

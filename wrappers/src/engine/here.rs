@@ -1,7 +1,7 @@
 //! A miss that runs here: the real tool once, its result stored.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use forerunner_merkle::{Digest, DigestFunction};
@@ -185,6 +185,7 @@ impl Engine<'_> {
         }
         match run::capture(program, &arguments, stdin.as_deref(), &[]) {
             Ok(mut captured) => {
+                self.session.figures.time("execute_local_with_action_result", captured.took);
                 if let Some(aside) = aside {
                     captured.stdout = aside.said(captured.stdout);
                     captured.stderr = aside.said(captured.stderr);
@@ -224,8 +225,15 @@ impl Engine<'_> {
 
     /// Stores the result of a run; trouble is only reported, the files are there.
     fn keep(&mut self, cache: &Cache, job: &Job, formed: &Formed, captured: &Captured) {
-        match self.store_result(cache, job, formed, captured) {
-            Ok(Some(bytes)) => self.count(&job.label, Fate::Miss, bytes, captured.took),
+        let begun = Instant::now();
+        let stored = self.store_result(cache, job, formed, captured);
+        self.session.figures.time("upload_missing_local_build_output_blobs", begun.elapsed());
+        match stored {
+            Ok(Some(bytes)) => {
+                let log = &self.session.log;
+                log.info(format_args!("Action cache updated for [{}]", formed.action));
+                self.count(&job.label, Fate::Miss, bytes, captured.took);
+            }
             Ok(None) => {
                 self.session.log.info("an output is missing or special, so nothing is stored");
                 self.count(&job.label, Fate::Uncached(Reason::Incomplete), 0, captured.took);

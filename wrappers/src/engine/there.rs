@@ -27,9 +27,11 @@ impl Engine<'_> {
             }
         };
         let begun = Instant::now();
+        self.session
+            .log
+            .info(format_args!("Executing action remotely... [actionDigest={}]", formed.action));
         self.upload_inputs(cache, formed)?;
-        self.session.figures.time("upload_missing_blobs", begun.elapsed());
-        self.session.log.info("Executing action remotely...");
+        self.session.figures.time("upload_missing_input_blobs", begun.elapsed());
         let begun = Instant::now();
         let released =
             self.session.settings.use_jobserver.then(|| {
@@ -37,7 +39,7 @@ impl Engine<'_> {
             });
         let response = cache.execute(&formed.action, self.session.settings.skip_cache);
         drop(released);
-        self.session.figures.time("execute_action", begun.elapsed());
+        self.session.figures.time("execute_remote_with_action_result", begun.elapsed());
         let response = response?;
         let result: ActionResult = response.result.unwrap_or_default();
         self.session
