@@ -93,6 +93,12 @@ pub(crate) struct Cli {
     /// Show the compilers and libraries of the host read-only, wherever the tree has nothing.
     #[arg(long)]
     pub(crate) host_toolchain: bool,
+    /// Execute what the element's last build asked for, adapted to the tree at hand, while this one
+    /// configures; with the program `speculate` beside this one, or the named one.
+    #[arg(
+        long, value_name = "PROGRAM", num_args = 0..=1, require_equals = true, default_missing_value = "1"
+    )]
+    pub(crate) speculate: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) remote: Remote,
     #[command(flatten)]

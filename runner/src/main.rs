@@ -17,6 +17,7 @@ mod sandbox;
 mod scratch;
 mod seccomp;
 mod settings;
+mod speculation;
 mod stage;
 mod start;
 mod sys;

@@ -20,6 +20,7 @@ use crate::report::{Metadata, statistics, timestamp, write_result};
 use crate::sandbox::{Ended, Ending, Limits, Waiting, interrupted, start};
 use crate::scratch::Scratch;
 use crate::settings::Settings;
+use crate::speculation::Speculation;
 use crate::stage::{Staged, Stager};
 use crate::toolchain;
 
@@ -112,8 +113,12 @@ impl Run<'_> {
             grace: self.settings.grace,
             interrupt: self.interrupt.clone(),
         };
+        let speculation = self.speculate(job, stager.forest, &root, gateway.is_some());
         let (sandbox_root, ended) = waiting.run(&plan, limits).await?;
         metadata.message.execution_completed_timestamp = Some(timestamp());
+        if let Some(speculation) = &speculation {
+            speculation.end();
+        }
         if let Some(gateway) = gateway {
             gateway.stop();
         }
@@ -206,6 +211,19 @@ impl Run<'_> {
         inside.set(root.map_err(Failure::file("open the root beside", &path))?);
         let recorder = self.recorder.clone();
         Ok(Some(Gateway::start_for_sandbox(&path, &config, policy, recorder, inside)?))
+    }
+
+    /// Executes ahead of the command what it will ask for, if that is wanted and it can ask.
+    fn speculate(
+        &self,
+        job: &Job,
+        forest: &Forest,
+        root: &Digest,
+        can_ask: bool,
+    ) -> Option<Speculation> {
+        let element = job.element().filter(|_| can_ask)?;
+        let host = self.settings.host_toolchain && !toolchain::stands_alone(forest, *root);
+        Speculation::start(self.settings, self.endpoint, element, &self.recorder, host)
     }
 
     /// Takes and uploads what the command left.

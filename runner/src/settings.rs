@@ -114,6 +114,8 @@ pub(crate) struct Settings {
     pub(crate) bind_mounts: Vec<BindMount>,
     pub(crate) keep_tmp: bool,
     pub(crate) host_toolchain: bool,
+    /// The program that executes ahead of the build, if one is wanted.
+    pub(crate) speculate: Option<PathBuf>,
     pub(crate) log_directory: Option<PathBuf>,
 }
 
@@ -150,6 +152,7 @@ impl Settings {
             bind_mounts: cli.bind_mount.iter().chain(&cli.ro_bind_mount).cloned().collect(),
             keep_tmp: cli.enable_tmp_outputs,
             host_toolchain: cli.host_toolchain,
+            speculate: None,
             log_directory: named(&cli.log_directory),
         })
     }

@@ -44,7 +44,7 @@ pub(crate) fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let settings = match Settings::new(&cli) {
-        Ok(settings) => settings,
+        Ok(settings) => Settings { speculate: speculate(&cli), ..settings },
         Err(why) => {
             eprintln!("buildbox-run: {why}; see `buildbox-run --help`");
             return ExitCode::FAILURE;
@@ -56,6 +56,10 @@ pub(crate) fn main() -> ExitCode {
              succeeded: exiting 0."
         );
         return ExitCode::SUCCESS;
+    }
+    if let Err(why) = end_with_parent() {
+        eprintln!("buildbox-run: {why}");
+        return ExitCode::FAILURE;
     }
     let level = if cli.verbose { cli.log_level.max(tracing::Level::DEBUG) } else { cli.log_level };
     if let Err(error) = crate::log::start(level, settings.log_directory.as_deref()) {
@@ -93,6 +97,30 @@ fn run(settings: &Settings) -> Result<(), Failure> {
     // A capture that nobody wants any more shall not keep us.
     runtime.shutdown_background();
     result
+}
+
+fn speculate(cli: &Cli) -> Option<std::path::PathBuf> {
+    let variable = std::env::var_os("FORERUNNER_SPECULATE");
+    let ourselves = std::env::current_exe().ok();
+    crate::speculation::program(cli.speculate.as_deref(), variable, ourselves.as_deref())
+}
+
+/// Ends us when the process ends that started us for itself, as `FORERUNNER_PARENT` says. Whatever
+/// is between the two, a script perhaps, has to see to that itself.
+fn end_with_parent() -> Result<(), String> {
+    let variable = std::env::var("FORERUNNER_PARENT").ok();
+    let Some(number) = variable.and_then(|text| text.parse().ok()) else { return Ok(()) };
+    let parent = nix::unistd::Pid::from_raw(number);
+    let is_ours = || nix::unistd::getppid() == parent;
+    if is_ours() {
+        nix::sys::prctl::set_pdeathsig(Signal::SIGTERM)
+            .map_err(|error| format!("cannot end with process {parent}: {error}"))?;
+    }
+    let gone = nix::sys::signal::kill(parent, None) == Err(nix::errno::Errno::ESRCH);
+    if gone && !is_ours() {
+        return Err(format!("process {parent}, which wanted a result, has ended"));
+    }
+    Ok(())
 }
 
 fn config(settings: &Settings) -> Result<Config, Failure> {

@@ -59,13 +59,10 @@ async fn load_one(
 /// Where both have a directory, the tree's files lie over those of the host: a compile command
 /// that was recorded with its system headers is executed with exactly these.
 pub(crate) fn mounts(forest: &Forest, root: Digest, staged: &str) -> Vec<Mount> {
-    let standing = |path: &str| {
-        let path = TreePath::parse(path).ok()?;
-        forest.lookup(root, &path).ok().flatten()
-    };
-    if PROGRAMS.iter().any(|place| standing(place).is_some()) {
+    if stands_alone(forest, root) {
         return Vec::new();
     }
+    let standing = |path: &str| standing(forest, root, path);
     let mut mounts = Vec::new();
     for place in PLACES {
         let Ok(at) = TreePath::root().join(place) else { continue };
@@ -80,6 +77,16 @@ pub(crate) fn mounts(forest: &Forest, root: Digest, staged: &str) -> Vec<Mount> 
         mounts.push(Mount { host: place.to_owned(), at, directory, read_only: true, over });
     }
     mounts
+}
+
+/// Whether a tree brings its own toolchain, so that it gets nothing of the host's.
+pub(crate) fn stands_alone(forest: &Forest, root: Digest) -> bool {
+    PROGRAMS.iter().any(|place| standing(forest, root, place).is_some())
+}
+
+fn standing(forest: &Forest, root: Digest, path: &str) -> Option<Node> {
+    let path = TreePath::parse(path).ok()?;
+    forest.lookup(root, &path).ok().flatten()
 }
 
 #[cfg(test)]

@@ -35,7 +35,7 @@ pub(crate) struct EndpointArgs {
     /// The action cache, if it is another server.
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) ac_remote: Option<String>,
-    /// The execution service, if it is another server.
+    /// The execution service, if it is another server; `local:` starts buildbox-run on this machine.
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) exec_remote: Option<String>,
     /// Serve BuildStream's cache directory with a buildbox-casd of our own, while `bst` does not run.

@@ -24,7 +24,10 @@ impl ActionCache for Front {
                 }
                 Ok(Response::new(result))
             }
-            None => Err(Status::not_found(format!("no result of action {action}"))),
+            None => {
+                self.recorder.asked(action);
+                Err(Status::not_found(format!("no result of action {action}")))
+            }
         }
     }
 

@@ -26,6 +26,7 @@ impl Execution for Front {
             skip_cache_lookup: request.skip_cache_lookup,
             priority: request.execution_policy.map_or(0, |policy| policy.priority),
         };
+        self.recorder.asked(action);
         let execution =
             self.endpoint.execute(&action, &options).map_err(|error| error.to_status())?;
         self.recorder.note(action);

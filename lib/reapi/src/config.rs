@@ -29,11 +29,15 @@ pub struct Remote {
     pub cas: Connection,
     /// ActionCache.
     pub action_cache: Connection,
-    /// Execution.
+    /// Execution; at the address [`Self::HERE`] by starting runners on this machine.
     pub execution: Connection,
 }
 
 impl Remote {
+    /// The address that means this machine: [`LocalExecution`] applies as it does to the embedded
+    /// store, and results are written to the servers' action cache.
+    pub const HERE: &str = "local:";
+
     /// One server for everything.
     #[must_use]
     pub fn all(connection: Connection) -> Self {

@@ -15,11 +15,11 @@ use tokio::sync::mpsc;
 use tonic::Code;
 
 use crate::execution::Start;
-use crate::local::Executor;
+use crate::local::{Executor, Home};
 use crate::remote::{RemoteEndpoint, batches};
 use crate::server::Authorized;
 use crate::stream::drain;
-use crate::{BlobStream, Capabilities, Config, Error, ExecuteOptions, Execution};
+use crate::{BlobStream, Capabilities, Config, Error, ExecuteOptions, Execution, Remote};
 
 /// Where content, results and execution are: the embedded store, or REAPI servers.
 ///
@@ -33,7 +33,8 @@ pub struct Endpoint {
 #[derive(Clone)]
 enum Kind {
     Embedded(Box<Executor>, Store),
-    Remote(Box<RemoteEndpoint>),
+    /// Servers, and what executes actions if none of them does.
+    Remote(Box<RemoteEndpoint>, Option<Box<Executor>>),
 }
 
 /// Content to upload.
@@ -55,12 +56,16 @@ impl Endpoint {
         let kind = match &config.remote {
             None => {
                 let store = Store::open(&config.store)?;
-                let executor = Executor::new(store.clone(), config.local.clone());
+                let executor = Executor::new(Home::Store(store.clone()), config.local.clone());
                 Kind::Embedded(Box::new(executor), store)
             }
             Some(remote) => {
+                let here = remote.execution.url == Remote::HERE;
                 let remote = RemoteEndpoint::new(remote, config.function, &config.tool)?;
-                Kind::Remote(Box::new(remote))
+                let remote = Box::new(remote);
+                let executor = || Executor::new(Home::Remote(remote.clone()), config.local.clone());
+                let executor = here.then(|| Box::new(executor()));
+                Kind::Remote(remote, executor)
             }
         };
         Ok(Self { config: Arc::new(config.clone()), kind })
@@ -83,7 +88,7 @@ impl Endpoint {
     pub fn store(&self) -> Option<&Store> {
         match &self.kind {
             Kind::Embedded(_, store) => Some(store),
-            Kind::Remote(_) => None,
+            Kind::Remote(..) => None,
         }
     }
 
@@ -92,7 +97,7 @@ impl Endpoint {
     pub fn describe(&self) -> String {
         match &self.kind {
             Kind::Embedded(_, store) => format!("the embedded store `{}`", store.root().display()),
-            Kind::Remote(remote) => remote.cas.connection.url.clone(),
+            Kind::Remote(remote, _) => remote.cas.connection.url.clone(),
         }
     }
 
@@ -103,7 +108,11 @@ impl Endpoint {
     pub async fn capabilities(&self) -> Result<Capabilities, Error> {
         match &self.kind {
             Kind::Embedded(..) => Ok(Capabilities::embedded(self.function())),
-            Kind::Remote(remote) => remote.capabilities().await,
+            Kind::Remote(remote, executor) => {
+                let mut capabilities = remote.capabilities().await?;
+                capabilities.execution_enabled |= executor.is_some();
+                Ok(capabilities)
+            }
         }
     }
 
@@ -125,7 +134,7 @@ impl Endpoint {
                 }
                 Ok(missing)
             }
-            Kind::Remote(remote) => remote.missing(&digests).await,
+            Kind::Remote(remote, _) => remote.missing(&digests).await,
         }
     }
 
@@ -152,7 +161,7 @@ impl Endpoint {
                 }
                 Ok(found)
             }
-            Kind::Remote(remote) => remote.get_many(digests).await,
+            Kind::Remote(remote, _) => remote.get_many(digests).await,
         }
     }
 
@@ -175,7 +184,7 @@ impl Endpoint {
                 let file = store.open_blob(digest)?.ok_or(Error::MissingBlob(*digest))?;
                 BlobStream::of_file(digest, file, offset, limit)
             }
-            Kind::Remote(remote) => {
+            Kind::Remote(remote, _) => {
                 let remote = remote.as_ref().clone();
                 Ok(BlobStream::of_remote(remote, digest, offset, limit))
             }
@@ -191,7 +200,7 @@ impl Endpoint {
         let total = files.iter().map(|(digest, ..)| digest.size()).sum();
         let limit = match &self.kind {
             Kind::Embedded(..) => 0,
-            Kind::Remote(remote) => remote.batch_limit(total).await?,
+            Kind::Remote(remote, _) => remote.batch_limit(total).await?,
         };
         let (small, large): (Vec<_>, Vec<_>) =
             files.iter().partition(|(digest, ..)| digest.size() <= limit);
@@ -212,7 +221,7 @@ impl Endpoint {
                 Kind::Embedded(..) => {
                     drain(self.read(digest, 0, u64::MAX)?, &mut file, path).await?;
                 }
-                Kind::Remote(remote) => {
+                Kind::Remote(remote, _) => {
                     let mut sink = |piece: &[u8]| {
                         std::io::Write::write_all(&mut file, piece)
                             .map_err(|error| Error::file(path, error))
@@ -245,7 +254,7 @@ impl Endpoint {
                 }
                 Ok(())
             }
-            Kind::Remote(remote) => remote.upload(blobs).await,
+            Kind::Remote(remote, _) => remote.upload(blobs).await,
         }
     }
 
@@ -270,7 +279,7 @@ impl Endpoint {
                 }
                 Ok(statuses)
             }
-            Kind::Remote(remote) => remote.update_batch(blobs).await,
+            Kind::Remote(remote, _) => remote.update_batch(blobs).await,
         }
     }
 
@@ -302,7 +311,7 @@ impl Endpoint {
                 writer.commit()?;
                 Ok(digest.size() as i64)
             }
-            Kind::Remote(remote) => {
+            Kind::Remote(remote, _) => {
                 let name = remote.upload_name(digest);
                 let (sender, receiver) = mpsc::channel(2);
                 let pass = async move {
@@ -336,7 +345,7 @@ impl Endpoint {
                     forest.insert_encoded(digest, &bytes)?;
                 }
             },
-            Kind::Remote(remote) => remote.load(forest, roots).await,
+            Kind::Remote(remote, _) => remote.load(forest, roots).await,
         }
     }
 
@@ -354,7 +363,7 @@ impl Endpoint {
             Kind::Embedded(_, store) => {
                 Ok(store.action_result(action)?.map(|bytes| Kept::from_bytes(bytes.into())))
             }
-            Kind::Remote(remote) => remote.action_result(action, inline).await,
+            Kind::Remote(remote, _) => remote.action_result(action, inline).await,
         }
     }
 
@@ -369,7 +378,7 @@ impl Endpoint {
     ) -> Result<(), Error> {
         match &self.kind {
             Kind::Embedded(_, store) => Ok(store.put_action_result(action, result.bytes())?),
-            Kind::Remote(remote) => remote.update_action_result(action, result).await,
+            Kind::Remote(remote, _) => remote.update_action_result(action, result).await,
         }
     }
 
@@ -379,8 +388,10 @@ impl Endpoint {
     /// On the embedded store, if the action is not there. A server says so with the first state.
     pub fn execute(&self, action: &Digest, options: &ExecuteOptions) -> Result<Execution, Error> {
         match &self.kind {
-            Kind::Embedded(executor, _) => executor.execute(action, options),
-            Kind::Remote(remote) => {
+            Kind::Embedded(executor, _) | Kind::Remote(_, Some(executor)) => {
+                executor.execute(action, options)
+            }
+            Kind::Remote(remote, None) => {
                 let request = reapi::ExecuteRequest {
                     instance_name: remote.execution.instance(),
                     action_digest: Some(action.to_proto()),
@@ -402,15 +413,17 @@ impl Endpoint {
     /// If the embedded store has no such execution under way.
     pub fn wait_execution(&self, name: &str) -> Result<Execution, Error> {
         match &self.kind {
-            Kind::Embedded(executor, _) => executor.wait(name).ok_or_else(|| Error::Call {
-                endpoint: self.describe(),
-                call: "WaitExecution",
-                status: Box::new(tonic::Status::new(
-                    Code::NotFound,
-                    format!("no operation `{name}` is under way"),
-                )),
-            }),
-            Kind::Remote(remote) => {
+            Kind::Embedded(executor, _) | Kind::Remote(_, Some(executor)) => {
+                executor.wait(name).ok_or_else(|| Error::Call {
+                    endpoint: self.describe(),
+                    call: "WaitExecution",
+                    status: Box::new(tonic::Status::new(
+                        Code::NotFound,
+                        format!("no operation `{name}` is under way"),
+                    )),
+                })
+            }
+            Kind::Remote(remote, None) => {
                 let remote = remote.as_ref().clone();
                 Ok(Execution::remote(remote, Start::Wait, name.to_owned()))
             }
@@ -423,7 +436,7 @@ impl Endpoint {
     pub fn local_cas(&self) -> Option<LocalContentAddressableStorageClient<Authorized>> {
         match &self.kind {
             Kind::Embedded(..) => None,
-            Kind::Remote(remote) => {
+            Kind::Remote(remote, _) => {
                 Some(LocalContentAddressableStorageClient::new(remote.cas.channel()))
             }
         }

@@ -1,11 +1,12 @@
-//! Execution on the embedded store: `buildbox-run` is started for each action.
+//! Execution on this machine: `buildbox-run` is started for each action.
 
 use std::collections::HashMap;
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use forerunner_merkle::Digest;
+use forerunner_merkle::{Digest, DigestFunction};
 use forerunner_proto::longrunning::{Operation, operation};
 use forerunner_proto::{Any, Kept, Message, reapi, rpc};
 use forerunner_store::Store;
@@ -13,26 +14,37 @@ use tokio::process::Command;
 use tokio::sync::{Semaphore, watch};
 use tonic::{Code, Status};
 
+use crate::remote::RemoteEndpoint;
 use crate::stream::unique;
-use crate::{Error, ExecuteOptions, Execution, LocalExecution};
+use crate::{Connection, Error, ExecuteOptions, Execution, LocalExecution};
 
 const RESPONSE_URL: &str = "type.googleapis.com/build.bazel.remote.execution.v2.ExecuteResponse";
 const METADATA_URL: &str =
     "type.googleapis.com/build.bazel.remote.execution.v2.ExecuteOperationMetadata";
 
+/// Names to a runner the process that waits for it, with which it is to end.
+const PARENT: &str = "FORERUNNER_PARENT";
+
 /// Starts runners, at most so many at once, and one per action.
 #[derive(Clone)]
 pub(crate) struct Executor {
-    store: Store,
+    home: Home,
     settings: LocalExecution,
     slots: Arc<Semaphore>,
     running: Arc<Mutex<HashMap<String, watch::Receiver<Operation>>>>,
 }
 
+/// Where actions and results are.
+#[derive(Clone)]
+pub(crate) enum Home {
+    Store(Store),
+    Remote(Box<RemoteEndpoint>),
+}
+
 impl Executor {
-    pub(crate) fn new(store: Store, settings: LocalExecution) -> Self {
+    pub(crate) fn new(home: Home, settings: LocalExecution) -> Self {
         let slots = Arc::new(Semaphore::new(settings.jobs.max(1)));
-        Self { store, settings, slots, running: Arc::default() }
+        Self { home, settings, slots, running: Arc::default() }
     }
 
     /// Takes up an execution by its operation's name.
@@ -46,15 +58,17 @@ impl Executor {
         action: &Digest,
         options: &ExecuteOptions,
     ) -> Result<Execution, Error> {
-        if self.store.get(action)?.is_none() {
-            return Err(Error::MissingBlob(*action));
-        }
-        if !options.skip_cache_lookup
-            && let Some(bytes) = self.store.action_result(action)?
-        {
-            let result = Kept::from_bytes(bytes.into());
-            let operation = done(&unique(), action, Ok((result, true)));
-            return Ok(Execution::local(watch::channel(operation).1));
+        if let Home::Store(store) = &self.home {
+            if store.get(action)?.is_none() {
+                return Err(Error::MissingBlob(*action));
+            }
+            if !options.skip_cache_lookup
+                && let Some(bytes) = store.action_result(action)?
+            {
+                let result = Kept::from_bytes(bytes.into());
+                let operation = done(&unique(), action, Ok((result, true)));
+                return Ok(Execution::local(watch::channel(operation).1));
+            }
         }
         // Two that ask for the same action wait for one execution.
         let name = match options.skip_cache_lookup {
@@ -69,8 +83,9 @@ impl Executor {
         let (sender, receiver) = watch::channel(queued);
         running.insert(name.clone(), receiver.clone());
         let (executor, action) = (self.clone(), *action);
+        let look_up = !options.skip_cache_lookup;
         tokio::spawn(async move {
-            let work = executor.work(&name, &action, &sender);
+            let work = executor.work(&name, &action, look_up, &sender);
             let last = tokio::select! {
                 last = work => last,
                 () = executor.interest(&name, &sender) => None,
@@ -86,7 +101,7 @@ impl Executor {
     /// Ends when only the map still holds a receiver of the execution.
     async fn interest(&self, name: &str, sender: &watch::Sender<Operation>) {
         loop {
-            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+            tokio::time::sleep(Duration::from_millis(200)).await;
             // Taken under the lock, so that nobody joins while it is decided.
             let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
             if sender.receiver_count() <= 1 {
@@ -100,39 +115,95 @@ impl Executor {
         &self,
         name: &str,
         action: &Digest,
+        look_up: bool,
         sender: &watch::Sender<Operation>,
     ) -> Option<Operation> {
+        // In a store, that was done already.
+        if look_up && let Home::Remote(remote) = &self.home {
+            match remote.action_result(action, &[]).await {
+                Ok(None) => {}
+                Ok(Some(result)) => return Some(done(name, action, Ok((result, true)))),
+                Err(error) => return Some(done(name, action, Err(error))),
+            }
+        }
         let _slot = self.slots.acquire().await.ok()?;
         sender.send_replace(state(name, action, reapi::execution_stage::Value::Executing));
-        let result = self.run(action).await.map(|result| (result, false));
-        Some(done(name, action, result))
+        let result = match &self.home {
+            Home::Store(store) => self.run_on_store(store, action).await,
+            Home::Remote(remote) => self.run_on_server(remote, action).await,
+        };
+        Some(done(name, action, result.map(|result| (result, false))))
     }
 
-    async fn run(&self, action: &Digest) -> Result<Kept<reapi::ActionResult>, Error> {
-        let _hold = self.store.hold()?;
-        let scratch = self.store.scratch()?;
-        let action_file = scratch.path().join("action");
-        let result_file = scratch.path().join("action-result");
-        let bytes = self.store.get(action)?.ok_or(Error::MissingBlob(*action))?;
-        std::fs::write(&action_file, &bytes).map_err(|error| Error::file(&action_file, error))?;
-        let runner = &self.settings.runner;
-        let failed =
-            |reason: String, status| Error::Runner { runner: runner.clone(), reason, status };
-        let mut option = std::ffi::OsString::from("--action=");
-        option.push(&action_file);
-        let mut command = Command::new(runner);
-        command.arg(option);
-        let mut option = std::ffi::OsString::from("--action-result=");
-        option.push(&result_file);
+    async fn run_on_store(
+        &self,
+        store: &Store,
+        action: &Digest,
+    ) -> Result<Kept<reapi::ActionResult>, Error> {
+        let _hold = store.hold()?;
+        let scratch = store.scratch()?;
+        let bytes = store.get(action)?.ok_or(Error::MissingBlob(*action))?;
+        let mut command = self.runner(store.function());
+        command.env("FORERUNNER_STORE", store.root());
+        let (result, keep) = self.run(command, scratch.path(), action, &bytes).await?;
+        if keep {
+            store.put_action_result(action, result.bytes())?;
+        }
+        Ok(result)
+    }
+
+    async fn run_on_server(
+        &self,
+        remote: &RemoteEndpoint,
+        action: &Digest,
+    ) -> Result<Kept<reapi::ActionResult>, Error> {
+        let scratch =
+            tempfile::tempdir().map_err(|error| Error::file(&tempfile::env::temp_dir(), error))?;
+        let bytes = remote.get_many(&[*action]).await?.remove(action);
+        let bytes = bytes.ok_or(Error::MissingBlob(*action))?;
+        let mut command = self.runner(remote.function);
+        command.args(connection_arguments(&remote.cas.connection));
+        let (result, keep) = self.run(command, scratch.path(), action, &bytes).await?;
+        if keep {
+            remote.update_action_result(action, &result).await?;
+        }
+        Ok(result)
+    }
+
+    fn runner(&self, function: DigestFunction) -> Command {
+        let mut command = Command::new(&self.settings.runner);
         command
-            .arg(option)
-            .arg(format!("--digest-function={}", self.store.function()))
-            .args(&self.settings.runner_arguments)
-            .env("FORERUNNER_STORE", self.store.root())
+            .arg(format!("--digest-function={function}"))
+            .env(PARENT, std::process::id().to_string())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
+        command
+    }
+
+    /// Runs an action; answers also whether its result is one to keep.
+    async fn run(
+        &self,
+        mut command: Command,
+        scratch: &Path,
+        action: &Digest,
+        bytes: &[u8],
+    ) -> Result<(Kept<reapi::ActionResult>, bool), Error> {
+        let wanted: reapi::Action = reapi::Action::decode(bytes)
+            .map_err(|error| Error::malformed(format!("action {action}"), error))?;
+        let action_file = scratch.join("action");
+        let result_file = scratch.join("action-result");
+        std::fs::write(&action_file, bytes).map_err(|error| Error::file(&action_file, error))?;
+        let runner = &self.settings.runner;
+        let failed =
+            |reason: String, status| Error::Runner { runner: runner.clone(), reason, status };
+        for (name, file) in [("--action=", &action_file), ("--action-result=", &result_file)] {
+            let mut option = std::ffi::OsString::from(name);
+            option.push(file);
+            command.arg(option);
+        }
+        command.args(&self.settings.runner_arguments);
         let child = command.spawn().map_err(|error| failed(error.to_string(), None))?;
         let output =
             child.wait_with_output().await.map_err(|error| failed(error.to_string(), None))?;
@@ -151,15 +222,21 @@ impl Executor {
         let known = result
             .message()
             .map_err(|error| Error::malformed("the result of buildbox-run", error))?;
-        let wanted: reapi::Action = reapi::Action::decode(
-            self.store.get(action)?.ok_or(Error::MissingBlob(*action))?.as_slice(),
-        )
-        .map_err(|error| Error::malformed(format!("action {action}"), error))?;
-        if known.exit_code == 0 && !wanted.do_not_cache {
-            self.store.put_action_result(action, result.bytes())?;
-        }
-        Ok(result)
+        Ok((result, known.exit_code == 0 && !wanted.do_not_cache))
     }
+}
+
+/// The options by which a runner reaches the same server.
+fn connection_arguments(connection: &Connection) -> Vec<String> {
+    let seconds = |time: Option<Duration>| time.map_or(0, |time| time.as_secs().max(1));
+    vec![
+        format!("--remote={}", connection.url),
+        format!("--instance={}", connection.instance),
+        format!("--retry-limit={}", connection.retry_limit),
+        format!("--retry-delay={}", connection.retry_delay.as_millis()),
+        format!("--request-timeout={}", seconds(connection.request_timeout)),
+        format!("--keepalive-time={}", seconds(connection.keepalive)),
+    ]
 }
 
 /// What the runner left beside the result it could not write.

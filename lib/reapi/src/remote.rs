@@ -43,8 +43,9 @@ impl RemoteEndpoint {
         tool: &Tool,
     ) -> Result<Self, Error> {
         let cas = Server::new(&remote.cas, tool)?;
-        // One connection serves all services of one server.
-        let other = |connection: &crate::Connection| match *connection == remote.cas {
+        // One connection serves all services of one server. Nobody is asked for what is done here.
+        let same = |it: &crate::Connection| *it == remote.cas || it.url == Remote::HERE;
+        let other = |connection: &crate::Connection| match same(connection) {
             true => Ok(cas.clone()),
             false => Server::new(connection, tool),
         };

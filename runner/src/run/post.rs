@@ -13,6 +13,7 @@ pub(super) async fn run(settings: &Settings, root: BorrowedFd<'_>) {
     let folder = format!("/proc/{}/fd/{}/", std::process::id(), root.as_raw_fd());
     let status = tokio::process::Command::new("/bin/sh")
         .args(["-c", &format!("{command} \"$1\""), "sh", &folder])
+        .env_remove("FORERUNNER_PARENT")
         .stdin(Stdio::null())
         .status()
         .await;

@@ -20,6 +20,7 @@ mod runner_escape;
 mod runner_hostile;
 mod runner_kill;
 mod runner_socket;
+mod runner_speculate;
 mod speculate_buildstream;
 mod speculate_demo;
 mod speculate_history;

@@ -49,12 +49,16 @@ fn a_sandbox_within_a_sandbox_works_through_the_socket() {
 }
 
 /// Runs `work` against a socket that the runner serves, while the command waits for a file.
-fn with_socket(lab: &Lab, case: &Case, work: impl AsyncFnOnce(&Endpoint)) -> Outcome {
+pub(crate) fn with_socket(lab: &Lab, case: &Case, work: impl AsyncFnOnce(&Endpoint)) -> Outcome {
     with_runner(lab, case, async |socket, _| work(socket).await)
 }
 
 /// The same for work that looks at the runner's process.
-fn with_runner(lab: &Lab, case: &Case, work: impl AsyncFnOnce(&Endpoint, u32)) -> Outcome {
+pub(crate) fn with_runner(
+    lab: &Lab,
+    case: &Case,
+    work: impl AsyncFnOnce(&Endpoint, u32),
+) -> Outcome {
     let shared = forerunner_tests::temp();
     let mount = format!("--bind-mount={}:/shared", shared.path().display());
     let case = case.clone().option(&mount);
@@ -97,7 +101,7 @@ fn socket_of(runner: u32) -> String {
 
 const WAIT: &str = "echo $$ > /shared/pid; while ! test -e /shared/go; do sleep 0.02; done; ";
 
-fn waiting(more: &str) -> Case {
+pub(crate) fn waiting(more: &str) -> Case {
     sh(&format!("{WAIT}{more}")).property("remoteApisSocketPath", "run/reapi.sock")
 }
 
@@ -118,7 +122,7 @@ async fn put_result(endpoint: &Endpoint, lab_endpoint: &Endpoint, action: &Diges
     endpoint.update_action_result(action, &result).await.expect("an update");
 }
 
-fn subactions(outcome: &Outcome) -> Vec<Digest> {
+pub(crate) fn subactions(outcome: &Outcome) -> Vec<Digest> {
     let result = outcome.result.as_ref().unwrap_or_else(|| panic!("no result: {outcome:#?}"));
     let list = result.subactions.iter().map(|digest| Digest::from_proto(digest).expect("a digest"));
     list.collect()
