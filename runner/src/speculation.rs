@@ -167,6 +167,7 @@ fn command_for_server(command: &mut Command, settings: &Settings, endpoint: &End
     let Some(remote) = &endpoint.config().remote else { return };
     let instance = settings.nested_instance.as_ref().unwrap_or(&remote.cas.instance);
     command.arg(format!("--remote={}", remote.cas.url)).arg(format!("--instance={instance}"));
+    command.args(remote.cas.security.arguments());
     // A casd of this machine would execute with the priority of the build, and go on after it.
     if remote.cas.url.starts_with("unix:") && instance.is_empty() {
         command.arg(format!("--exec-remote={}", Remote::HERE));

@@ -162,7 +162,8 @@ impl Executor {
         let bytes = remote.get_many(&[*action]).await?.remove(action);
         let bytes = bytes.ok_or(Error::MissingBlob(*action))?;
         let mut command = self.runner(remote.function);
-        command.args(connection_arguments(&remote.cas.connection));
+        let connection = &remote.cas.connection;
+        command.args(connection_arguments(connection)).args(connection.security.arguments());
         let (result, keep) = self.run(command, scratch.path(), action, &bytes).await?;
         if keep {
             remote.update_action_result(action, &result).await?;

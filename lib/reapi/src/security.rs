@@ -1,5 +1,6 @@
 //! How a server is made sure of, and how it is made sure of us.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -53,6 +54,32 @@ pub enum Credentials {
 }
 
 impl Security {
+    /// The options by which `buildbox-run` and `speculate` are told the same.
+    #[must_use]
+    pub fn arguments(&self) -> Vec<OsString> {
+        let identity = self.identity.as_ref();
+        let (token, helper) = match &self.credentials {
+            Some(Credentials::Token { file, .. }) => (Some(file), None),
+            Some(Credentials::Helper(program)) => (None, Some(program)),
+            None => (None, None),
+        };
+        let options = [
+            ("--server-cert=", self.server_certificates.as_ref()),
+            ("--client-key=", identity.map(|identity| &identity.key)),
+            ("--client-cert=", identity.map(|identity| &identity.certificates)),
+            ("--access-token=", token),
+            ("--credential-helper=", helper),
+        ];
+        let mut list = Vec::new();
+        for (name, file) in options {
+            let Some(file) = file else { continue };
+            let mut option = OsString::from(name);
+            option.push(file);
+            list.push(option);
+        }
+        list
+    }
+
     /// Reads the certificates and keys, and makes `endpoint` use them.
     pub(crate) fn secure(&self, url: &str, endpoint: Endpoint) -> Result<Endpoint, Error> {
         let read = |path: &Path| std::fs::read(path).map_err(|error| Error::file(path, error));
