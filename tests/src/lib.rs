@@ -1,10 +1,12 @@
 //! What the end-to-end tests share: our programs, and the tools of others to compare with.
 
+mod buildgrid;
 mod casd;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+pub use buildgrid::BuildGrid;
 pub use casd::Casd;
 
 /// The program `name` as the workspace built it (`cargo build --workspace --bins`).

