@@ -21,6 +21,7 @@ mod runner_hostile;
 mod runner_kill;
 mod runner_socket;
 mod runner_speculate;
+mod servers;
 mod speculate_buildstream;
 mod speculate_demo;
 mod speculate_history;
