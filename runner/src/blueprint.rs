@@ -30,6 +30,7 @@ pub(crate) fn blueprint(
     scratch: &Scratch,
     forest: &Forest,
     tree: &Digest,
+    own_group: bool,
 ) -> Result<Blueprint, Failure> {
     let mut mounts = Vec::new();
     if settings.host_toolchain {
@@ -73,6 +74,7 @@ pub(crate) fn blueprint(
         pivot_at: pivot_at.to_string_lossy().into_owned(),
         outer: (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw()),
         inner: (platform.uid, platform.gid),
+        own_group,
         network: platform.network,
         bits32: platform.bits32,
         keep_tmp: settings.keep_tmp || has_tmp(forest, tree, job),

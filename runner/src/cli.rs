@@ -8,6 +8,7 @@ use clap::builder::TypedValueParser;
 use forerunner_merkle::DigestFunction;
 use tonic::Code;
 
+use crate::bounds;
 use crate::settings::{BindMount, StagingMode};
 
 /// Runs an action of the Remote Execution API in a sandbox and describes what it left.
@@ -99,6 +100,19 @@ pub(crate) struct Cli {
         long, value_name = "PROGRAM", num_args = 0..=1, require_equals = true, default_missing_value = "1"
     )]
     pub(crate) speculate: Option<PathBuf>,
+    /// The group of processes (cgroup v2) below which each action gets one of its own; else the
+    /// one that is delegated to us.
+    #[arg(long, value_name = "DIR", value_parser = path())]
+    pub(crate) cgroup: Option<PathBuf>,
+    /// Memory that the command may use: bytes, or a number with K, M, G or T.
+    #[arg(long, value_name = "BYTES", value_parser = bounds::memory_bytes)]
+    pub(crate) memory_limit: Option<u64>,
+    /// Processes and threads that the command may have at a time.
+    #[arg(long, value_name = "N", value_parser = bounds::processes)]
+    pub(crate) process_limit: Option<u64>,
+    /// Processors that the command may use, as 4 or 0.5.
+    #[arg(long = "cpu-limit", value_name = "CPUS", value_parser = bounds::milli_cpus)]
+    pub(crate) milli_cpu_limit: Option<u64>,
     #[command(flatten)]
     pub(crate) remote: Remote,
     #[command(flatten)]
@@ -353,6 +367,9 @@ mod tests {
             "--bind-mount=/a",
             "--bind-mount=a:/b",
             "--retry-limit=many",
+            "--memory-limit=much",
+            "--process-limit=0",
+            "--cpu-limit=-1",
             "extra",
         ] {
             assert!(Cli::try_parse_from(["buildbox-run", option]).is_err(), "{option}");

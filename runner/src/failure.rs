@@ -11,6 +11,7 @@ use nix::sys::signal::Signal;
 use tonic::Code;
 
 use crate::capture::CaptureError;
+use crate::cgroup::GroupError;
 use crate::outputs::OutputError;
 use crate::platform::PlatformError;
 use crate::sandbox::SandboxError;
@@ -39,6 +40,9 @@ pub(crate) enum Failure {
     /// The sandbox.
     #[error("{0}")]
     Sandbox(#[from] SandboxError),
+    /// The control group.
+    #[error("{0}")]
+    Group(#[from] GroupError),
     /// The socket in the sandbox.
     #[error("{0}")]
     Gateway(#[from] GatewayError),

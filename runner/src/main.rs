@@ -1,8 +1,10 @@
 //! `buildbox-run`: runs one action of the Remote Execution API in a sandbox.
 
 mod blueprint;
+mod bounds;
 mod capability;
 mod capture;
+mod cgroup;
 mod cli;
 mod failure;
 mod job;

@@ -29,8 +29,6 @@ pub(crate) enum Namespace {
     Uts,
     /// System V and POSIX message queues, shared memory.
     Ipc,
-    /// The view of the control groups.
-    Cgroup,
 }
 
 /// A mount that was opened and is not attached yet.
@@ -67,6 +65,9 @@ pub(crate) enum Source {
 pub(crate) enum Step {
     /// Write a file of the kernel, in one call.
     Write { path: CString, content: CString },
+    /// See nothing of the control groups above our own. Not at birth: then it would be the view
+    /// of the runner, and who has a view with capabilities may change what it shows.
+    CgroupNamespace,
     /// Keep mounts from reaching the host, and those of the host from reaching us.
     Private,
     /// Open a mount into a slot.
@@ -140,6 +141,7 @@ impl fmt::Display for Step {
         let show = |path: &CString| path.to_string_lossy().into_owned();
         match self {
             Self::Write { path, .. } => write!(f, "write `{}`", show(path)),
+            Self::CgroupNamespace => f.write_str("unshare the view of the control groups"),
             Self::Private => f.write_str("make the mounts private"),
             Self::Open { source: Source::Bind(path), .. } => {
                 write!(f, "bind `{}` of the host", show(path))

@@ -3,10 +3,16 @@
 use forerunner_merkle::{Digest, TreePath};
 use forerunner_proto::reapi;
 
+use crate::bounds::{self, Bounds};
 use crate::capability::Capabilities;
 
 /// Our own property: the name under which the record of what a build used is kept.
 pub(crate) const ELEMENT: &str = "forerunnerElement";
+
+/// Our own properties for limits.
+const MEMORY: &str = "forerunnerMemory";
+const PROCESSES: &str = "forerunnerProcesses";
+const PROCESSORS: &str = "forerunnerCpus";
 
 /// What an action asks of its sandbox.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,6 +35,8 @@ pub(crate) struct Platform {
     pub(crate) inject: Vec<String>,
     /// The element that is built.
     pub(crate) element: Option<String>,
+    /// What the command may use at most.
+    pub(crate) bounds: Bounds,
 }
 
 /// A tree under the input root.
@@ -109,6 +117,16 @@ impl Platform {
                     bases.push(name.as_str());
                 }
                 "inject" => platform.inject.push(value.clone()),
+                MEMORY => {
+                    platform.bounds.memory_bytes =
+                        Some(bounds::memory_bytes(value).map_err(invalid)?);
+                }
+                PROCESSES => {
+                    platform.bounds.processes = Some(bounds::processes(value).map_err(invalid)?);
+                }
+                PROCESSORS => {
+                    platform.bounds.milli_cpus = Some(bounds::milli_cpus(value).map_err(invalid)?);
+                }
                 ELEMENT => platform.element = Some(value.clone()),
                 _ => tracing::debug!("the platform property `{name}` means nothing to this runner"),
             }
@@ -183,7 +201,10 @@ mod tests {
             ("OSFamily", "linux"),
             ("capability", "CAP_SYS_PTRACE"),
             ("chrootRootDigest", &digest),
+            ("forerunnerCpus", "1.5"),
             ("forerunnerElement", "a/b.bst"),
+            ("forerunnerMemory", "2G"),
+            ("forerunnerProcesses", "100"),
             ("inject", "sdk"),
             ("network", "on"),
             ("remoteApisSocketPath", "run/reapi.sock"),
@@ -198,6 +219,9 @@ mod tests {
         assert_eq!(platform.capabilities.bits(), 1 << 19);
         assert_eq!(platform.inject, ["sdk"]);
         assert_eq!(platform.element.as_deref(), Some("a/b.bst"));
+        let bounds =
+            Bounds { memory_bytes: Some(2 << 30), processes: Some(100), milli_cpus: Some(1500) };
+        assert_eq!(platform.bounds, bounds);
     }
 
     #[test]
@@ -214,6 +238,9 @@ mod tests {
             ("remoteApisSocketPath", ""),
             ("chrootRootDigest", "nonsense"),
             ("container-image", "docker://x"),
+            ("forerunnerMemory", "lots"),
+            ("forerunnerProcesses", "0"),
+            ("forerunnerCpus", ""),
         ] {
             assert!(parse(&[bad]).is_err(), "{bad:?}");
         }

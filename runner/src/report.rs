@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use forerunner_merkle::Digest;
-use forerunner_proto::{Any, Message, Timestamp, buildbox, reapi, rpc};
+use forerunner_proto::{Any, Message, Timestamp, buildbox, ours, reapi, rpc};
 
 use crate::failure::Failure;
 use crate::sys::Resources;
 
+const USAGE_URL: &str = "type.googleapis.com/forerunner.v1.SandboxUsage";
 const DIGEST_URL: &str = "type.googleapis.com/build.bazel.remote.execution.v2.Digest";
 
 /// Now, as the protocol writes it.
@@ -40,6 +41,13 @@ impl Metadata {
         if let Err(error) = std::fs::write(file, self.message.encode_to_vec()) {
             tracing::warn!("cannot write the metadata to `{}`: {error}", file.display());
         }
+    }
+
+    /// Adds what the control group counted, behind the digest of the statistics.
+    pub(crate) fn add_usage(&mut self, used: &ours::SandboxUsage) {
+        self.message
+            .auxiliary_metadata
+            .push(Any { type_url: USAGE_URL.to_owned(), value: used.encode_to_vec() });
     }
 
     /// Adds the digest of an ExecutionStatistics message.

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use crate::blueprint;
 use crate::capture::{Captured, capture};
+use crate::cgroup::Group;
 use crate::failure::Failure;
 use crate::job::Job;
 use crate::logs::Logs;
@@ -24,6 +25,7 @@ use crate::speculation::Speculation;
 use crate::stage::{Staged, Stager};
 use crate::toolchain;
 
+mod group;
 mod post;
 mod upload;
 
@@ -88,6 +90,8 @@ impl Run<'_> {
             _ => Scratch::below(&self.temporary)?,
         };
         let logs = Logs::open(self.settings, &scratch)?;
+        let bounds = self.settings.bounds.and(job.platform.bounds);
+        let group = group::make(self.settings.cgroup.as_deref(), &bounds)?;
 
         metadata.message.input_fetch_start_timestamp = Some(timestamp());
         metadata.publish();
@@ -104,7 +108,7 @@ impl Run<'_> {
         metadata.message.input_fetch_completed_timestamp = Some(timestamp());
 
         let (staged, plan, waiting) =
-            self.begin(job, &mut stager, &root, staged, &scratch, &logs).await?;
+            self.begin(job, &mut stager, &root, staged, &scratch, &logs, group.as_ref()).await?;
         metadata.message.execution_start_timestamp = Some(timestamp());
         metadata.publish();
         let gateway = self.gateway(job, &scratch, waiting.root.as_fd())?;
@@ -119,6 +123,7 @@ impl Run<'_> {
         if let Some(speculation) = &speculation {
             speculation.end();
         }
+        let used = group.map(|group| group::end(group, &bounds));
         if let Some(gateway) = gateway {
             gateway.stop();
         }
@@ -132,6 +137,9 @@ impl Run<'_> {
         metadata.publish();
         let finish = self.finish(job, sandbox_root, &logs, &ended, metadata);
         let result = self.unless_interrupted(finish).await?;
+        if let Some(used) = used.filter(|_| self.settings.statistics) {
+            metadata.add_usage(&used);
+        }
         metadata.message.output_upload_completed_timestamp = Some(timestamp());
         if self.settings.workspace.is_some() {
             staged.end().await;
@@ -158,6 +166,7 @@ impl Run<'_> {
         mut staged: Staged,
         scratch: &Scratch,
         logs: &Logs,
+        group: Option<&Group>,
     ) -> Result<(Staged, Plan, Waiting), Failure> {
         loop {
             let blueprint = blueprint::blueprint(
@@ -167,6 +176,7 @@ impl Run<'_> {
                 scratch,
                 stager.forest,
                 root,
+                group.is_some(),
             )?;
             let plan = plan(&blueprint).map_err(crate::sandbox::SandboxError::from)?;
             let input = std::io::stdin();
@@ -175,7 +185,8 @@ impl Run<'_> {
                 output: logs.output.as_fd(),
                 error: logs.error.as_fd(),
             };
-            match self.unless_interrupted(async { Ok(start(&plan, stdio).await?) }).await {
+            let group = group.map(Group::as_fd);
+            match self.unless_interrupted(async { Ok(start(&plan, stdio, group).await?) }).await {
                 Ok(waiting) => return Ok((staged, plan, waiting)),
                 Err(Failure::Sandbox(error)) if error.is_overlay() => {
                     tracing::info!("{error}: copying the input tree instead");

@@ -1,7 +1,7 @@
 //! A running sandbox, seen from outside.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -85,12 +85,16 @@ pub(crate) struct Limits {
     pub(crate) interrupt: watch::Receiver<Option<Signal>>,
 }
 
-/// Starts a plan, and waits until its root is there.
+/// Starts a plan, in a control group if one is given, and waits until its root is there.
 ///
 /// # Errors
 /// If the kernel refuses.
-pub(crate) async fn start(plan: &Plan, stdio: Stdio<'_>) -> Result<Waiting, SandboxError> {
-    let born = spawn(plan, stdio).map_err(|error| SandboxError::Namespaces { error })?;
+pub(crate) async fn start(
+    plan: &Plan,
+    stdio: Stdio<'_>,
+    group: Option<BorrowedFd<'_>>,
+) -> Result<Waiting, SandboxError> {
+    let born = spawn(plan, stdio, group).map_err(|error| SandboxError::Namespaces { error })?;
     let control = born.watch()?;
     match receive(&born, &control).await? {
         Some((Message::Ready, Some(root))) => Ok(Waiting { born, control, root }),

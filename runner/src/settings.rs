@@ -7,6 +7,7 @@ use std::time::Duration;
 use forerunner_merkle::{DigestFunction, TreePath};
 use forerunner_reapi::{ClientIdentity, Connection, Credentials, Security};
 
+use crate::bounds::Bounds;
 use crate::cli::{self, Cli};
 
 /// How a server is asked to stage a tree.
@@ -117,6 +118,10 @@ pub(crate) struct Settings {
     /// The program that executes ahead of the build, if one is wanted.
     pub(crate) speculate: Option<PathBuf>,
     pub(crate) log_directory: Option<PathBuf>,
+    /// Where control groups are made, if that was said.
+    pub(crate) cgroup: Option<PathBuf>,
+    /// What every command may use at most.
+    pub(crate) bounds: Bounds,
 }
 
 impl Settings {
@@ -154,6 +159,12 @@ impl Settings {
             host_toolchain: cli.host_toolchain,
             speculate: None,
             log_directory: named(&cli.log_directory),
+            cgroup: named(&cli.cgroup),
+            bounds: Bounds {
+                memory_bytes: cli.memory_limit,
+                processes: cli.process_limit,
+                milli_cpus: cli.milli_cpu_limit,
+            },
         })
     }
 }

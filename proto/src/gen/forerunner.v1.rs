@@ -24,3 +24,22 @@ pub struct ElementRecord {
         super::super::build::bazel::remote::execution::v2::Digest,
     >,
 }
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SandboxUsage {
+    #[prost(uint64, tag = "1")]
+    pub cpu_user_microseconds: u64,
+    #[prost(uint64, tag = "2")]
+    pub cpu_system_microseconds: u64,
+    #[prost(uint64, tag = "3")]
+    pub cpu_throttled_microseconds: u64,
+    #[prost(uint64, tag = "4")]
+    pub memory_peak_bytes: u64,
+    #[prost(uint64, tag = "5")]
+    pub processes_peak: u64,
+    #[prost(uint64, tag = "6")]
+    pub io_read_bytes: u64,
+    #[prost(uint64, tag = "7")]
+    pub io_written_bytes: u64,
+    #[prost(uint64, tag = "8")]
+    pub oom_kills: u64,
+}

@@ -128,6 +128,7 @@ fn sandbox(job: &Job, keep_tmp: bool) -> Option<Vec<Step>> {
         pivot_at: "/pivot".to_owned(),
         outer: (0, 0),
         inner: (job.platform.uid, job.platform.gid),
+        own_group: true,
         network: job.platform.network,
         bits32: job.platform.bits32,
         keep_tmp,

@@ -66,6 +66,8 @@ pub(crate) struct Blueprint {
     pub(crate) outer: (u32, u32),
     /// Identity inside.
     pub(crate) inner: (u32, u32),
+    /// Whether it is born in a control group of its own.
+    pub(crate) own_group: bool,
     /// Whether it uses the host's network.
     pub(crate) network: bool,
     /// Whether it reports a 32-bit machine.
@@ -88,18 +90,15 @@ pub(crate) struct Blueprint {
 /// If a path contains NUL.
 pub(crate) fn plan(blueprint: &Blueprint) -> Result<Plan, NulError> {
     let mut list = List::default();
-    let mut namespaces = vec![
-        Namespace::User,
-        Namespace::Mount,
-        Namespace::Pid,
-        Namespace::Uts,
-        Namespace::Ipc,
-        Namespace::Cgroup,
-    ];
+    let mut namespaces =
+        vec![Namespace::User, Namespace::Mount, Namespace::Pid, Namespace::Uts, Namespace::Ipc];
     if !blueprint.network {
         namespaces.push(Namespace::Net);
     }
     identity(&mut list, blueprint)?;
+    if blueprint.own_group {
+        list.steps.push(Step::CgroupNamespace);
+    }
     list.steps.push(Step::Private);
     let root = open_root(&mut list, &blueprint.root)?;
     let at = CString::new(blueprint.pivot_at.as_str())?;

@@ -24,6 +24,14 @@ pub(super) fn namespaces(error: &io::Error) -> String {
              they are never allowed"
         }
         Some(libc::EINVAL) => "; this kernel was built without one of the namespaces",
+        Some(libc::EACCES) => {
+            "; processes of ours may not be put into its control group: that needs a writable \
+             `cgroup.procs` in a group that is above both"
+        }
+        Some(libc::EBUSY | libc::EOPNOTSUPP) => {
+            "; its control group cannot take processes: name another one by `--cgroup=DIR`"
+        }
+        Some(libc::ENOSYS) => "; a container must allow the system call `clone3`",
         Some(libc::EAGAIN) => "; there are too many processes: see `ulimit -u`",
         _ => "",
     }

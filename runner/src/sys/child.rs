@@ -82,6 +82,10 @@ fn carry_out(prepared: &mut Prepared<'_>) -> Result<(), (usize, Errno)> {
 fn take(slots: &mut [c_int], step: &Step) -> Answer<()> {
     match step {
         Step::Write { path, content } => write(path, content.as_bytes()),
+        Step::CgroupNamespace => {
+            // SAFETY: only a number.
+            check(unsafe { libc::unshare(libc::CLONE_NEWCGROUP) }).map(|_| ())
+        }
         Step::Private => private(),
         Step::Open { slot, source, restrictions, when_refused } => {
             let opened = open(source, *restrictions).or_else(|errno| match when_refused {

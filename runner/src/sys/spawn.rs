@@ -49,11 +49,18 @@ pub(crate) struct Sandboxed {
     reaped: bool,
 }
 
-/// Starts a plan. The sandbox then stands at [`crate::plan::Step::Meet`] sooner or later.
+/// The flag of `clone3` by which a process is born in a control group.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// Starts a plan, in a control group if one is given. The sandbox then stands at [`crate::plan::Step::Meet`] sooner or later.
 ///
 /// # Errors
 /// If the kernel refuses the namespaces.
-pub(crate) fn spawn(plan: &Plan, stdio: Stdio<'_>) -> io::Result<Sandboxed> {
+pub(crate) fn spawn(
+    plan: &Plan,
+    stdio: Stdio<'_>,
+    group: Option<BorrowedFd<'_>>,
+) -> io::Result<Sandboxed> {
     let (ours, theirs) = socketpair(
         AddressFamily::Unix,
         SockType::SeqPacket,
@@ -64,13 +71,12 @@ pub(crate) fn spawn(plan: &Plan, stdio: Stdio<'_>) -> io::Result<Sandboxed> {
     set_blocking(&theirs)?;
     let descriptors = [stdio.input.as_raw_fd(), stdio.output.as_raw_fd(), stdio.error.as_raw_fd()];
     let mut prepared = Prepared::new(plan, descriptors, theirs.as_raw_fd());
-    let flags = plan.namespaces.iter().fold(libc::SIGCHLD, |flags, space| flags | flag(*space));
-
+    let flags = plan.namespaces.iter().fold(0, |flags, space| flags | flag(*space));
     // Handlers of the runner must not run in the new process.
     let before = block_signals();
     // SAFETY: without CLONE_VM this is a fork: the new process has its own copy of the memory and
     // runs only `child`, which allocates nothing and never returns.
-    let pid = unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) };
+    let pid = unsafe { clone(flags, group) };
     if pid == 0 {
         child::run(&mut prepared);
     }
@@ -80,6 +86,33 @@ pub(crate) fn spawn(plan: &Plan, stdio: Stdio<'_>) -> io::Result<Sandboxed> {
         return Err(error);
     }
     Ok(Sandboxed { pid: pid as c_int, control: ours, reaped: false })
+}
+
+/// A fork with `flags`.
+///
+/// # Safety
+/// The new process must not allocate, lock or return.
+unsafe fn clone(flags: c_int, group: Option<BorrowedFd<'_>>) -> libc::c_long {
+    let Some(group) = group else {
+        // Sandboxes have this call, and not the other one.
+        // SAFETY: only numbers.
+        return unsafe { libc::syscall(libc::SYS_clone, flags | libc::SIGCHLD, 0, 0, 0, 0) };
+    };
+    let arguments = libc::clone_args {
+        flags: u64::from(flags.unsigned_abs()) | CLONE_INTO_CGROUP,
+        exit_signal: libc::SIGCHLD as u64,
+        cgroup: group.as_raw_fd() as u64,
+        pidfd: 0,
+        child_tid: 0,
+        parent_tid: 0,
+        stack: 0,
+        stack_size: 0,
+        tls: 0,
+        set_tid: 0,
+        set_tid_size: 0,
+    };
+    // SAFETY: the arguments live through the call and are as large as is said.
+    unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of::<libc::clone_args>()) }
 }
 
 impl Sandboxed {
@@ -209,7 +242,6 @@ fn flag(namespace: Namespace) -> c_int {
         Namespace::Net => libc::CLONE_NEWNET,
         Namespace::Uts => libc::CLONE_NEWUTS,
         Namespace::Ipc => libc::CLONE_NEWIPC,
-        Namespace::Cgroup => libc::CLONE_NEWCGROUP,
     }
 }
 

@@ -15,6 +15,7 @@ mod rear;
 mod recc;
 mod runner;
 mod runner_buildstream;
+mod runner_cgroup;
 mod runner_compliance;
 mod runner_escape;
 mod runner_hostile;

@@ -99,6 +99,9 @@ int main(int argc, char **argv) {
     if (IS("unix")) { int s = socket(AF_UNIX, SOCK_STREAM, 0); struct sockaddr_un a = {AF_UNIX, {0}}; strncpy(a.sun_path, argv[2], 100); return done(connect(s, (void *)&a, sizeof a)); }
     if (IS("tcp")) { int s = socket(AF_INET, SOCK_STREAM, 0); unsigned char a[16] = {2, 0, atoi(argv[2]) >> 8, atoi(argv[2]) & 255, 127, 0, 0, 1}; return done(connect(s, (void *)a, 16)); }
     if (IS("chroot-twice")) { own_user_namespace(); mkdir("/w/in", 0755); int fd = open("/", O_RDONLY); if (chroot("/w/in") != 0) return done(-1); fchdir(fd); for (int i = 0; i < 64; i++) chdir(".."); return done(open(argv[2], O_RDONLY)); }
+    if (IS("cgroup-namespace")) { own_user_namespace(); return done(unshare(CLONE_NEWCGROUP)); }
+    if (IS("cgroup-clone")) { long p = syscall(SYS_clone, CLONE_NEWUSER | CLONE_NEWCGROUP | SIGCHLD, 0, 0, 0, 0); if (p == 0) _exit(0); return done(p); }
+    if (IS("cgroup-clone3")) { unsigned long a[11] = {CLONE_NEWUSER | CLONE_NEWCGROUP, 0, 0, 0, SIGCHLD}; long p = syscall(SYS_clone3, a, sizeof a); if (p == 0) _exit(0); return done(p); }
     if (IS("setuid-file")) { chmod(argv[0], 04755); return done(geteuid() == getuid() ? -1 : 0); }
     puts("unknown attempt");
     return 1;
@@ -106,7 +109,7 @@ int main(int argc, char **argv) {
 "#;
 
 /// The attempts, as a static program.
-fn attempts() -> Vec<u8> {
+pub(crate) fn attempts() -> Vec<u8> {
     let folder = temp();
     let source = folder.path().join("attempts.c");
     let program = folder.path().join("attempts");

@@ -8,6 +8,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::runner::{Case, Lab, exit_status, sh};
+use crate::runner_cgroup::Folder;
 
 const LIMIT: Duration = Duration::from_secs(900);
 
@@ -144,6 +145,11 @@ fn killed_at_any_moment_nothing_is_left_after_the_next_start() {
         .file("w/in", "fine")
         .out(&["d", "in"])
         .property("remoteApisSocketPath", "run/s");
+    let groups = Folder::new("kill");
+    let case = match &groups {
+        Some(groups) => case.option(&format!("--cgroup={}", groups.path.display())),
+        None => case,
+    };
     let rounds = if long() { 1000 } else { 20 };
     // The moments are spread over the time that one run takes.
     let begin = Instant::now();
@@ -164,6 +170,10 @@ fn killed_at_any_moment_nothing_is_left_after_the_next_start() {
     let outcome = lab.ours(&sh("cat in").file("w/in", "fine"));
     assert_eq!(outcome.stdout(), "fine");
     assert_eq!(leftovers(&lab, &mark), Vec::<String>::new());
+    if let Some(groups) = groups {
+        assert_eq!(lab.ours(&case).exit_status, 0);
+        assert_eq!(groups.groups(), Vec::<String>::new());
+    }
     let verified = lab.endpoint.store().expect("a store").verify().expect("verified");
     assert!(verified.bad.is_empty(), "{verified:?}");
 }

@@ -12,6 +12,7 @@ fn blueprint() -> Blueprint {
         pivot_at: "/pivot".to_owned(),
         outer: (1000, 1001),
         inner: (0, 7),
+        own_group: true,
         network: false,
         bits32: false,
         keep_tmp: false,
