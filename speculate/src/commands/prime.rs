@@ -78,6 +78,14 @@ pub(crate) async fn run(args: &EndpointArgs, options: &Options) -> Result<ExitCo
     if recorded.is_empty() && !options.quiet {
         eprintln!("speculate: nothing was recorded of these elements: run `speculate generate`");
     }
+    if !endpoint.capabilities().await?.execution_enabled {
+        return Err(Usage(
+            "the server executes nothing: name one that does with `--exec-remote=URL`, or execute \
+             on this machine with `--exec-remote=local:`"
+                .to_owned(),
+        )
+        .into());
+    }
     let today = Today::new(&project.graph);
     let touched = touched(&project.graph, &today, &recorded);
     project.load_for(&endpoint, &touched, &recorded).await?;

@@ -1,4 +1,5 @@
-//! The wrappers and `speculate` with servers of others that only cache: nothing is executed there.
+//! The wrappers and `speculate` with servers of others, which only cache: what is executed is
+//! executed here.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -26,24 +27,24 @@ const FILES: &[(&str, &str)] = &[
 #[test]
 fn buildgrid_keeps_what_a_build_needs() {
     let Some(server) = BuildGrid::start() else { return };
-    build_on(&server.url());
+    build_on(&server.url(), false);
 }
 
 #[test]
 fn casd_keeps_what_a_build_needs() {
     let Some(server) = Casd::start() else { return };
-    build_on(&server.url());
+    build_on(&server.url(), true);
 }
 
-fn build_on(url: &str) {
+fn build_on(url: &str, executes: bool) {
     let folder = temp();
     let work = folder.path().canonicalize().expect("a path").join("work");
     std::fs::create_dir(&work).expect("a directory");
     for (name, text) in FILES {
         std::fs::write(work.join(name), text).expect("a file");
     }
-    let speculate = |words: &[&str]| -> Output {
-        let output = Command::new(bin("speculate"))
+    let run = |words: &[&str]| -> Output {
+        Command::new(bin("speculate"))
             .arg(words[0])
             .arg(format!("--remote={url}"))
             .args(["--element=app", "--sources=."])
@@ -54,7 +55,10 @@ fn build_on(url: &str) {
             .env("HOME", folder.path())
             .env("RECC_LOG_LEVEL", "info")
             .output()
-            .expect("speculate");
+            .expect("speculate")
+    };
+    let speculate = |words: &[&str]| -> Output {
+        let output = run(words);
         assert!(output.status.success(), "{words:?}: {output:?}");
         output
     };
@@ -80,6 +84,14 @@ fn build_on(url: &str) {
         .map(|line| line["state"].as_str().expect("a state").to_owned())
         .collect();
     assert_eq!(states, ["unchanged", "changed", "deferred", "deferred", "deferred"]);
+
+    if !executes {
+        let refused = run(&["prime"]);
+        let text = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(refused.status.code() == Some(2) && text.contains("--exec-remote"), "{text}");
+    }
+    speculate(&["prime", "--exec-remote=local:"]);
+    assert_eq!(hits().0, 5);
 }
 
 fn clean(work: &Path) {
