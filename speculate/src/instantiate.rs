@@ -52,7 +52,8 @@ pub struct Instantiator<'a> {
     elements: Vec<Option<usize>>,
     order: HashMap<Digest, usize>,
     paths: Paths,
-    memo: HashMap<(Digest, u32), Digest>,
+    /// `None`: it stays as it is, which most do.
+    memo: HashMap<(Digest, u32), Option<Box<Digest>>>,
 }
 
 /// What a part of a tree becomes.
@@ -133,7 +134,8 @@ struct Job<'j, 'a> {
 impl Job<'_, '_> {
     fn directory(&mut self, digest: Digest, at: u32, names: &Names<'_>) -> Result<Part, Stop> {
         if let Some(done) = self.own.memo.get(&(digest, at)) {
-            return Ok(Part { digest: *done, lasting: true });
+            let digest = done.as_deref().copied().unwrap_or(digest);
+            return Ok(Part { digest, lasting: true });
         }
         let directory = Arc::clone(self.forest.require(&digest)?);
         let mut lasting = true;
@@ -158,8 +160,9 @@ impl Job<'_, '_> {
         } else {
             self.forest.insert(rewrite(&directory, &changed))
         };
-        if lasting {
-            self.own.memo.insert((digest, at), after);
+        // A root is hardly ever seen twice, and is found unchanged quickly if what is below it is.
+        if lasting && at != Paths::ROOT {
+            self.own.memo.insert((digest, at), (after != digest).then(|| Box::new(after)));
         }
         Ok(Part { digest: after, lasting })
     }

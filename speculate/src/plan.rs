@@ -41,7 +41,7 @@ pub enum Step {
 #[derive(Debug)]
 pub struct Plan<'a> {
     today: Today,
-    forest: Forest,
+    forest: &'a mut Forest,
     actions: &'a HashMap<Digest, LoadedAction>,
     instantiators: HashMap<usize, Instantiator<'a>>,
     names: Vec<String>,
@@ -94,16 +94,18 @@ pub fn touched(
 }
 
 impl<'a> Plan<'a> {
-    /// A plan for the elements in `touched`; the actions of all others count as unchanged.
+    /// A plan for the elements in `touched`; the actions of all others count as unchanged. The
+    /// directories that it makes are added to those that are loaded.
     #[must_use]
     pub fn new(
         graph: &Graph,
         mut today: Today,
         recorded: &'a HashMap<usize, Recorded>,
         touched: &HashSet<usize>,
-        loaded: &'a Loaded,
+        loaded: &'a mut Loaded,
         mode: Mode,
     ) -> Self {
+        let Loaded { forest, actions } = loaded;
         let mut tasks = Vec::new();
         let mut instantiators = HashMap::new();
         let mut untouched = Vec::new();
@@ -127,8 +129,8 @@ impl<'a> Plan<'a> {
         }
         Self {
             today,
-            forest: loaded.forest.clone(),
-            actions: &loaded.actions,
+            forest,
+            actions,
             instantiators,
             names: graph.elements().iter().map(|element| element.name.clone()).collect(),
             open: vec![HashSet::new(); tasks.len()],
@@ -160,15 +162,19 @@ impl<'a> Plan<'a> {
     /// The directory in which the command of a task runs.
     #[must_use]
     pub fn working_directory(&self, task: usize) -> &str {
-        let action = self.tasks.get(task).and_then(|task| self.actions.get(&task.base));
-        action.map_or("", |action| action.command.working_directory.as_str())
+        self.base(task).map_or("", |action| action.command.working_directory.as_str())
+    }
+
+    /// What a task ran when it was recorded, if that is loaded.
+    #[must_use]
+    pub fn base(&self, task: usize) -> Option<&'a LoadedAction> {
+        self.tasks.get(task).and_then(|task| self.actions.get(&task.base))
     }
 
     /// What the command of a task is called by, for people: its output, else its arguments.
     #[must_use]
     pub fn title(&self, task: usize) -> String {
-        let action = self.tasks.get(task).and_then(|task| self.actions.get(&task.base));
-        action.map_or_else(String::new, |action| title(&action.command))
+        self.base(task).map_or_else(String::new, |action| title(&action.command))
     }
 
     /// Looks at the next task that may be adapted; `None`: all that are left wait.
@@ -177,7 +183,7 @@ impl<'a> Plan<'a> {
         let Task { element, index, base } = *self.tasks.get(task)?;
         let outcome = match (self.actions.get(&base), self.instantiators.get_mut(&element)) {
             (Some(action), Some(instantiator)) => {
-                instantiator.adapt(index, action, &self.today, &mut self.forest)
+                instantiator.adapt(index, action, &self.today, self.forest)
             }
             _ => Outcome::Skipped(Reason::BaseGone),
         };
@@ -226,7 +232,7 @@ impl<'a> Plan<'a> {
 
     /// The directories.
     pub fn forest_mut(&mut self) -> &mut Forest {
-        &mut self.forest
+        self.forest
     }
 
     /// The tasks that still wait, and why.

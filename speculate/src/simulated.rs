@@ -185,7 +185,7 @@ pub(crate) fn prime(
     }
     let world = Today::new(today);
     let dirty = touched(today, &world, recorded);
-    let mut plan = Plan::new(today, world, recorded, &dirty, &loaded, mode);
+    let mut plan = Plan::new(today, world, recorded, &dirty, &mut loaded, mode);
     let mut primed = Primed::default();
     let place = |plan: &Plan<'_>, task: usize| {
         let task = plan.tasks()[task];
@@ -198,9 +198,9 @@ pub(crate) fn prime(
                 primed.ready.insert(at, base);
             }
             Step::Execute(task, adapted) => {
-                let (at, base) = place(&plan, task);
+                let (at, _) = place(&plan, task);
                 let directory = plan.working_directory(task).to_owned();
-                let paths = &loaded.actions[&base].command.output_paths;
+                let paths = &plan.base(task).expect("it is loaded").command.output_paths;
                 let outputs = paths
                     .iter()
                     .map(|path| (format!("{directory}/{path}"), product(&adapted.digest, path)));

@@ -96,26 +96,31 @@ impl Directory {
     /// # Errors
     /// As [`Self::decode`].
     pub fn from_proto(message: reapi::Directory) -> Result<Self, DirectoryError> {
-        let mut directory =
-            Self { properties: message.node_properties.map(Box::new), ..Self::default() };
+        // Projects have many small directories: no list is larger than it has to be.
+        let mut directory = Self {
+            files: Vec::with_capacity(message.files.len()),
+            directories: Vec::with_capacity(message.directories.len()),
+            symlinks: Vec::with_capacity(message.symlinks.len()),
+            properties: message.node_properties.map(Box::new),
+        };
         for node in message.files {
-            let name = Name::new(&node.name)?;
+            let name = Name::try_from(node.name)?;
             let digest = Digest::required(node.digest.as_ref())
-                .map_err(|error| DirectoryError::Digest(node.name, error))?;
+                .map_err(|error| DirectoryError::Digest(name.to_string(), error))?;
             let properties = node.node_properties.map(Box::new);
             let file = File { digest, executable: node.is_executable, properties };
             directory.files.push((name, file));
         }
         for node in message.directories {
-            let name = Name::new(&node.name)?;
+            let name = Name::try_from(node.name)?;
             let digest = Digest::required(node.digest.as_ref())
-                .map_err(|error| DirectoryError::Digest(node.name, error))?;
+                .map_err(|error| DirectoryError::Digest(name.to_string(), error))?;
             directory.directories.push((name, digest));
         }
         for node in message.symlinks {
-            let name = Name::new(&node.name)?;
+            let name = Name::try_from(node.name)?;
             if node.target.is_empty() || node.target.contains('\0') {
-                return Err(DirectoryError::Target(node.name));
+                return Err(DirectoryError::Target(name.to_string()));
             }
             let properties = node.node_properties.map(Box::new);
             directory.symlinks.push((name, Symlink { target: node.target, properties }));

@@ -62,6 +62,15 @@ impl Name {
     }
 }
 
+impl TryFrom<String> for Name {
+    type Error = NameError;
+
+    fn try_from(name: String) -> Result<Self, NameError> {
+        Self::check(&name)?;
+        Ok(Self(name.into_boxed_str()))
+    }
+}
+
 impl Deref for Name {
     type Target = str;
 

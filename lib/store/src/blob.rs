@@ -32,16 +32,18 @@ impl Store {
         if self.is_empty_blob(digest) {
             return Ok(Some(Vec::new()));
         }
-        let Some(file) = self.open_variant(digest, Variant::Plain)? else {
+        let Some(mut file) = self.open_variant(digest, Variant::Plain)? else {
             return Ok(None);
         };
-        let mut content = Vec::with_capacity(usize::try_from(digest.size()).unwrap_or(0));
         let path = self.layout().blob(self.function, digest, Variant::Plain);
-        // One byte more than announced would show that it grows.
-        file.take(digest.size().saturating_add(1))
-            .read_to_end(&mut content)
-            .map_err(self.failed("read", &path))?;
-        Ok((content.len() as u64 == digest.size()).then_some(content))
+        // Its size was compared with the digest when it was opened; so there is no second read
+        // that would only find the end.
+        let mut content = vec![0; usize::try_from(digest.size()).unwrap_or(0)];
+        match file.read_exact(&mut content) {
+            Ok(()) => Ok(Some(content)),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+            Err(error) => Err(StoreError::io(self.root(), "read", &path, error)),
+        }
     }
 
     /// The blob as a file opened for reading; `None` if it is not there. It stays readable when
@@ -157,10 +159,11 @@ impl Store {
                 Err(error) => return Err(StoreError::io(self.root(), "read", &path, error)),
             };
             let read = |error| StoreError::io(self.root(), "read", &path, error);
-            match self.judge(&mut file, digest, variant).map_err(read)? {
+            let metadata = file.metadata().map_err(read)?;
+            match self.judge(&mut file, &metadata, digest, variant).map_err(read)? {
                 Verdict::OtherSize => return Ok(None),
                 Verdict::Wrong => {
-                    let inode = file.metadata().map_err(read)?.ino();
+                    let inode = metadata.ino();
                     // Not if another process has put a right one there meanwhile.
                     let gone = self.take_away(&[&path], |found| found[0].ino() == inode);
                     if gone.is_err() {
@@ -168,7 +171,6 @@ impl Store {
                     }
                 }
                 Verdict::Right => {
-                    let metadata = file.metadata().map_err(read)?;
                     if !counts || self.record_use(&file, &path, &metadata) {
                         return Ok(Some(file));
                     }

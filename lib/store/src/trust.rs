@@ -109,18 +109,19 @@ impl Store {
             && changed <= Stamp::now()
     }
 
-    /// Decides about an open file. One that was only found right by hashing gets its mark.
+    /// Decides about an open file with these attributes. One that was only found right by hashing
+    /// gets its mark.
     pub(crate) fn judge(
         &self,
         file: &mut File,
+        metadata: &Metadata,
         digest: &Digest,
         variant: Variant,
     ) -> io::Result<Verdict> {
-        let metadata = file.metadata()?;
         if !metadata.is_file() {
             return Ok(Verdict::Wrong);
         }
-        if self.is_trusted(&metadata, variant) || self.was_checked(&metadata) {
+        if self.is_trusted(metadata, variant) || self.was_checked(metadata) {
             let right = metadata.len() == digest.size();
             return Ok(if right { Verdict::Right } else { Verdict::OtherSize });
         }

@@ -170,7 +170,7 @@ async fn primed(
     let today = Today::new(&project.graph);
     let touched = touched(&project.graph, &today, &recorded);
     project.load_for(endpoint, &touched, &recorded).await?;
-    let (graph, loaded) = (&project.graph, &project.loaded);
+    let (graph, loaded) = (&project.graph, &mut project.loaded);
     let mut plan = Plan::new(graph, today, &recorded, &touched, loaded, Mode::Full);
     let mut adapted = Vec::new();
     let mut seconds: HashMap<String, f64> = HashMap::new();

@@ -1,16 +1,17 @@
 //! `speculate instantiate`: a dry run.
 
 use std::collections::HashMap;
+use std::io::{BufWriter, ErrorKind, Write};
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use forerunner_merkle::Digest;
 use serde_json::json;
 use speculate::plan::touched;
 use speculate::{Mode, Plan, Reason, Step, Today, load};
 
 use crate::cli::{EndpointArgs, GraphArgs};
-use crate::context::{print, project};
+use crate::context::project;
 
 /// What is written of one task.
 struct Line {
@@ -30,7 +31,8 @@ pub(crate) async fn run(
     let today = Today::new(&project.graph);
     let touched = touched(&project.graph, &today, &recorded);
     project.load_for(&endpoint, &touched, &recorded).await?;
-    let (graph, loaded) = (&project.graph, &project.loaded);
+    let all = project.all_actions(&recorded);
+    let (graph, loaded) = (&project.graph, &mut project.loaded);
     let mut plan = Plan::new(graph, today, &recorded, &touched, loaded, mode);
     let mut lines: Vec<Option<Line>> = plan.tasks().iter().map(|_| None).collect();
     loop {
@@ -81,8 +83,8 @@ pub(crate) async fn run(
         .enumerate()
         .map(|(number, task)| ((task.element, task.index), number))
         .collect();
-    let mut text = String::new();
-    for (index, base, element) in project.all_actions(&recorded) {
+    let mut out = BufWriter::new(std::io::stdout().lock());
+    for (index, base, element) in all {
         let task = places.get(&(element, index)).copied();
         let line = task.and_then(|task| lines[task].as_ref());
         let (state, action, reason) = match line {
@@ -97,9 +99,14 @@ pub(crate) async fn run(
             "state": state,
             "reason": reason,
         });
-        text.push_str(&line.to_string());
-        text.push('\n');
+        match writeln!(out, "{line}") {
+            // A reader that is gone is no error.
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(ExitCode::SUCCESS),
+            other => other.context("standard output")?,
+        }
     }
-    print(&text)?;
-    Ok(ExitCode::SUCCESS)
+    match out.flush() {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).context("standard output"),
+        _ => Ok(ExitCode::SUCCESS),
+    }
 }

@@ -89,7 +89,7 @@ pub(crate) async fn run(args: &EndpointArgs, options: &Options) -> Result<ExitCo
     let today = Today::new(&project.graph);
     let touched = touched(&project.graph, &today, &recorded);
     project.load_for(&endpoint, &touched, &recorded).await?;
-    let (graph, loaded) = (&project.graph, &project.loaded);
+    let (graph, loaded) = (&project.graph, &mut project.loaded);
     let mut plan = Plan::new(graph, today, &recorded, &touched, loaded, options.mode);
     let limit =
         Limit::new(options.capacity.unwrap_or(endpoint.config.local.jobs), options.max_share);
