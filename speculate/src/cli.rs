@@ -235,7 +235,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Command::Index(job) => commands::index::run(endpoint, &job).await,
         Command::Import(from) => commands::import::run(endpoint, &from).await,
-        Command::Store(chore) => commands::store::run(endpoint, chore),
+        Command::Store(chore) => commands::store::run(endpoint, &chore),
         Command::Demo { json, keep } => commands::demo::run(json, keep).await,
     }
 }

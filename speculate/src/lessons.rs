@@ -290,7 +290,8 @@ fn a_guess_does_not_jump_the_queue() {
     }
     let today = crate::today::Today::new(&after);
     let touched = crate::plan::touched(&after, &today, &recorded);
-    let mut plan = crate::plan::Plan::new(&after, today, &recorded, &touched, &mut loaded, Mode::Full);
+    let mut plan =
+        crate::plan::Plan::new(&after, today, &recorded, &touched, &mut loaded, Mode::Full);
     assert!(matches!(plan.step(), Some(crate::plan::Step::Execute(0, _))));
     assert!(matches!(plan.step(), Some(crate::plan::Step::Deferred(1))));
 }

@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
-use crate::census::{Kind, Unit};
-use crate::reach::Reached;
+use crate::census::Unit;
 use crate::trust::Stamp;
 use crate::usage::Usage;
 use crate::{Store, StoreError, guard};
@@ -47,25 +46,27 @@ impl Store {
         }
     }
 
-    /// Evicts; the caller has the lock.
+    /// Evicts; the caller has the lock. What element records refer to stays, as long as it takes
+    /// no more than three quarters of the limit, so that there is room for what is being built.
     pub(crate) fn evict(&self) -> Result<Evicted, StoreError> {
         let began = Stamp::now();
         let (oldest_hold, _) = self.oldest_hold();
         let protected = oldest_hold.map_or(began, |start| start.min(began));
         self.remove_dead_temporaries();
+        self.expire_pins();
         let limit = self.inner.size_limit;
         let counted_before = self.inner.read_usage().map(|usage| usage.bytes);
         let mut units = self.census()?;
         let mut evicted =
             Evicted { left: units.iter().map(|unit| unit.bytes).sum(), ..Evicted::default() };
         if evicted.left > limit {
-            let reached = self.reach()?;
+            let reached = self.reach(&units, limit / 4 * 3)?;
             units.sort_by_key(|unit| (unit.used, unit.kind));
             for unit in units {
                 if evicted.left <= limit / 10 * 9 || unit.used >= protected {
                     break;
                 }
-                if !is_reached(&unit, &reached) && self.evict_unit(&unit, protected) {
+                if !reached.has(&unit) && self.evict_unit(&unit, protected) {
                     evicted.units += 1;
                     evicted.bytes += unit.bytes;
                     evicted.left -= unit.bytes;
@@ -99,13 +100,5 @@ impl Store {
         if settled.is_none() {
             self.inner.write_usage(Usage { bytes: left, threshold });
         }
-    }
-}
-
-fn is_reached(unit: &Unit, reached: &Reached) -> bool {
-    match unit.kind {
-        Kind::Blob => reached.has_blob(unit.function, &unit.hash),
-        Kind::Result => reached.has_result(unit.function, &unit.hash),
-        Kind::Tree => false,
     }
 }

@@ -10,7 +10,7 @@
 //! format                     the version of this layout
 //! cas/FUNCTION/ab/cdef…      a blob; `….x` is its executable variant, a second file
 //! ac/FUNCTION/ab/cdef…       an action result, with a checksum
-//! pins/FUNCTION/ab/cdef…     marks an action result that is never evicted, nor what it refers to
+//! pins/FUNCTION/ab/cdef…     marks an action result that keeps what it refers to
 //! trees/FUNCTION/abcd…/tree  directories of hard links
 //! tmp/PID-START-RANDOM/      what one process is writing; locked while it lives
 //! holds/                     locked files of the live holds
@@ -30,6 +30,7 @@ mod guard;
 mod hold;
 mod layout;
 mod maintain;
+mod pins;
 mod reach;
 mod remove;
 mod results;

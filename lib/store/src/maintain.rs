@@ -14,6 +14,8 @@ pub struct Collected {
     pub temporaries: u64,
     /// Holds of dead processes.
     pub holds: u64,
+    /// Element records that nobody used for 90 days, and that keep nothing any more.
+    pub unpinned: u64,
     /// Blobs, action results and trees that were evicted.
     pub evicted: u64,
     /// Their bytes.
@@ -33,10 +35,12 @@ impl Store {
         let temporaries = self.remove_dead_temporaries();
         let (_, holds) = self.oldest_hold();
         boot::remove_old(self.layout());
+        let unpinned = self.expire_pins();
         let evicted = self.evict()?;
         Ok(Collected {
             temporaries,
             holds,
+            unpinned,
             evicted: evicted.units,
             evicted_bytes: evicted.bytes,
             left_bytes: evicted.left,

@@ -1,61 +1,114 @@
 //! What element records refer to.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::io::Read;
 use std::path::Path;
 
 use forerunner_merkle::{Digest, DigestFunction, Directory};
-use forerunner_proto::{Message, reapi};
+use forerunner_proto::{Message, ours, reapi};
 
+use crate::census::{Kind, Unit};
 use crate::{Store, StoreError};
+
+/// The output of an element record that says where its inputs came from
+/// (docs/element-record.md).
+const RECORD: &str = "element-record";
+
+/// A function and a hash.
+pub(crate) type Id = (DigestFunction, Box<[u8]>);
 
 /// What must stay, of all functions.
 #[derive(Debug, Default)]
 pub(crate) struct Reached {
-    pub(crate) blobs: HashSet<(DigestFunction, Box<[u8]>)>,
-    pub(crate) results: HashSet<(DigestFunction, Box<[u8]>)>,
+    blobs: HashSet<Id>,
+    results: HashSet<Id>,
+    /// Directories whose files are in `blobs`, and so is everything below them.
+    complete: HashSet<Id>,
+    /// What the record that is being followed added.
+    new: Vec<(Kind, Id)>,
 }
 
 impl Reached {
-    pub(crate) fn has_blob(&self, function: DigestFunction, hash: &[u8]) -> bool {
-        self.blobs.contains(&(function, hash.into()))
-    }
-
-    pub(crate) fn has_result(&self, function: DigestFunction, hash: &[u8]) -> bool {
-        self.results.contains(&(function, hash.into()))
+    pub(crate) fn has(&self, unit: &Unit) -> bool {
+        let id = (unit.function, unit.hash.clone());
+        match unit.kind {
+            Kind::Blob => self.blobs.contains(&id),
+            Kind::Result => self.results.contains(&id),
+            Kind::Tree => false,
+        }
     }
 
     fn add_blob(&mut self, function: DigestFunction, digest: &Digest) -> bool {
-        self.blobs.insert((function, digest.hash().into()))
+        let id: Id = (function, digest.hash().into());
+        let new = self.blobs.insert(id.clone());
+        if new {
+            self.new.push((Kind::Blob, id));
+        }
+        new
     }
 
-    fn add_result(&mut self, function: DigestFunction, digest: &Digest) -> bool {
-        self.results.insert((function, digest.hash().into()))
+    fn add_result(&mut self, function: DigestFunction, digest: &Digest) {
+        let id: Id = (function, digest.hash().into());
+        if self.results.insert(id.clone()) {
+            self.new.push((Kind::Result, id));
+        }
+    }
+
+    /// Keeps what was added since the last call if it has at most `room` bytes; answers how many.
+    fn settle(&mut self, sizes: &HashMap<(Kind, Id), u64>, room: u64) -> u64 {
+        let new = std::mem::take(&mut self.new);
+        let bytes = new.iter().filter_map(|one| sizes.get(one)).sum();
+        if bytes <= room {
+            return bytes;
+        }
+        for (kind, id) in new {
+            match kind {
+                Kind::Result => self.results.remove(&id),
+                _ => self.complete.remove(&id) | self.blobs.remove(&id),
+            };
+        }
+        0
     }
 }
 
 impl Store {
-    /// Follows every pinned result. Each blob is read once; what is missing or malformed is left
-    /// out, since nothing can be kept of it.
-    pub(crate) fn reach(&self) -> Result<Reached, StoreError> {
+    /// Follows the pinned results, those that were used last first, as long as all that they refer
+    /// to has at most `room` bytes; one that is too large is left out. Each blob is read once; what
+    /// is missing or malformed is left out, since nothing can be kept of it.
+    pub(crate) fn reach(&self, units: &[Unit], room: u64) -> Result<Reached, StoreError> {
+        let sizes: HashMap<(Kind, Id), u64> = units
+            .iter()
+            .map(|unit| ((unit.kind, (unit.function, unit.hash.clone())), unit.bytes))
+            .collect();
         let mut reached = Reached::default();
-        for function in DigestFunction::ALL {
-            let store = self.with_function(function);
-            for hex in fanned_names(&self.layout().pins(), function) {
-                store.follow_pin(&hex, &mut reached)?;
-            }
+        let mut left = room;
+        for pin in self.pinned() {
+            self.with_function(pin.function).follow_pin(&pin.key, &mut reached)?;
+            left -= reached.settle(&sizes, left);
         }
         Ok(reached)
     }
 
-    fn follow_pin(&self, hex: &str, reached: &mut Reached) -> Result<(), StoreError> {
-        // The name of the file has no size; the first line of the result does.
-        let Ok(nameless) = Digest::from_hex(hex, 0) else { return Ok(()) };
-        reached.add_result(self.function, &nameless);
-        let path = self.layout().result(self.function, &nameless);
-        let Ok(content) = std::fs::read(&path) else { return Ok(()) };
+    /// `nameless`: the name of the file has no size; the first line of the result does.
+    fn follow_pin(&self, nameless: &Digest, reached: &mut Reached) -> Result<(), StoreError> {
+        reached.add_result(self.function, nameless);
+        let path = self.layout().result(self.function, nameless);
+        let mut content = Vec::new();
+        let read = Self::open_unused(&path).and_then(|mut file| file.read_to_end(&mut content));
+        if read.is_err() {
+            return Ok(());
+        }
         let Some(action) = action_of(&content) else { return Ok(()) };
-        if action.hash() == nameless.hash() {
-            self.follow_result(&action, reached)?;
+        if action.hash() != nameless.hash() {
+            return Ok(());
+        }
+        self.follow_result(&action, reached)?;
+        let Some((_, result)) = self.read_result(&action)? else { return Ok(()) };
+        let Ok(result) = reapi::ActionResult::decode(result.as_slice()) else { return Ok(()) };
+        for file in result.output_files.iter().filter(|file| file.path == RECORD) {
+            if let Some(record) = file.digest.as_ref().and_then(parsed) {
+                self.follow_origins(&record, reached)?;
+            }
         }
         Ok(())
     }
@@ -133,7 +186,8 @@ impl Store {
     fn follow_directory(&self, root: &Digest, reached: &mut Reached) -> Result<(), StoreError> {
         let mut stack = vec![*root];
         while let Some(digest) = stack.pop() {
-            if !reached.add_blob(self.function, &digest) {
+            reached.add_blob(self.function, &digest);
+            if !reached.complete.insert((self.function, digest.hash().into())) {
                 continue;
             }
             let Some(content) = self.peek(&digest)? else { continue };
@@ -141,6 +195,25 @@ impl Store {
             for (_, file) in directory.files() {
                 reached.add_blob(self.function, &file.digest);
             }
+            stack.extend(directory.directories().iter().map(|(_, child)| *child));
+        }
+        Ok(())
+    }
+
+    /// The trees in which the origins of the inputs are looked up: of these only directories are
+    /// needed.
+    fn follow_origins(&self, record: &Digest, reached: &mut Reached) -> Result<(), StoreError> {
+        let Some(record) = self.peek_message::<ours::ElementRecord>(record)? else { return Ok(()) };
+        let roots = [&record.sources, &record.input_root].into_iter().flatten();
+        let mut stack: Vec<Digest> = roots.filter_map(parsed).collect();
+        let mut seen = HashSet::new();
+        while let Some(digest) = stack.pop() {
+            if !seen.insert(digest) {
+                continue;
+            }
+            reached.add_blob(self.function, &digest);
+            let Some(content) = self.peek(&digest)? else { continue };
+            let Ok(directory) = Directory::decode(&content) else { continue };
             stack.extend(directory.directories().iter().map(|(_, child)| *child));
         }
         Ok(())

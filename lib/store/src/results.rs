@@ -48,42 +48,13 @@ impl Store {
         Ok(())
     }
 
-    /// Puts an element record: an action result that is never evicted, and neither is what can be
-    /// reached from it: its outputs, its subactions with their commands and inputs, and their
-    /// results.
-    ///
-    /// # Errors
-    /// If it cannot be written.
-    pub fn put_action_result_pinned(
-        &self,
-        action: &Digest,
-        result: &[u8],
-    ) -> Result<(), StoreError> {
-        self.write_whole(&self.layout().pin(self.function, action), &[])?;
-        self.put_action_result(action, result)
-    }
-
-    /// Lets go of an element record: from now on it is evicted like any other result. Answers
-    /// whether there was one.
-    ///
-    /// # Errors
-    /// If the store cannot be written to.
-    pub fn unpin(&self, action: &Digest) -> Result<bool, StoreError> {
-        let path = self.layout().pin(self.function, action);
-        match std::fs::remove_file(&path) {
-            Ok(()) => Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(StoreError::io(self.root(), "remove", &path, error)),
-        }
-    }
-
     /// The result as it is stored, whether its outputs are there or not.
     pub(crate) fn read_result(
         &self,
         action: &Digest,
     ) -> Result<Option<(File, Vec<u8>)>, StoreError> {
         let path = self.layout().result(self.function, action);
-        let mut file = match File::open(&path) {
+        let mut file = match Self::open_unused(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(StoreError::io(self.root(), "read", &path, error)),

@@ -395,22 +395,25 @@ fn records_keep_what_they_refer_to() {
     let key = DigestFunction::Sha256.digest(b"element");
     let record = reapi::ActionResult { subactions: vec![action.to_proto()], ..Default::default() };
     store.put_action_result_pinned(&key, &record.encode_to_vec()).expect("put");
-    let loose = put(b"loose");
+    let loose = put(&[b'-'; 3000]);
     for digest in kept.iter().chain([&loose]) {
         age(&path_of(&store, digest), 9);
     }
     for action in [&action, &key] {
         age(&store.layout().result(store.function(), action), 9);
     }
-    let tiny = open(&folder, 0);
-    tiny.gc().expect("collected");
+    // Two thirds are not of the record.
+    let bytes = store.stats().expect("counted").bytes;
+    let small = open(&folder, bytes - 1);
+    small.gc().expect("collected");
     assert!(!path_of(&store, &loose).exists());
     for digest in &kept {
         assert!(path_of(&store, digest).exists(), "{digest}");
     }
-    assert!(tiny.action_result(&action).expect("asked").is_some());
-    assert!(tiny.action_result(&key).expect("asked").is_some());
-    assert_eq!(tiny.stats().expect("counted").pinned, 1);
+    assert!(small.action_result(&action).expect("asked").is_some());
+    assert!(small.action_result(&key).expect("asked").is_some());
+    assert_eq!(small.stats().expect("counted").pinned, 1);
+    let tiny = open(&folder, 0);
     assert!(tiny.unpin(&key).expect("unpinned"));
     assert!(!tiny.unpin(&key).expect("asked"));
     tiny.gc().expect("collected");

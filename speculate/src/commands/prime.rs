@@ -89,6 +89,8 @@ pub(crate) async fn run(args: &EndpointArgs, options: &Options) -> Result<ExitCo
     let today = Today::new(&project.graph);
     let touched = touched(&project.graph, &today, &recorded);
     project.load_for(&endpoint, &touched, &recorded).await?;
+    // What was uploaded stays until it was executed.
+    let _hold = endpoint.store().and_then(|store| store.hold().ok());
     let (graph, loaded) = (&project.graph, &mut project.loaded);
     let mut plan = Plan::new(graph, today, &recorded, &touched, loaded, options.mode);
     let limit =

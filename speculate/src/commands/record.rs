@@ -38,6 +38,9 @@ pub(crate) async fn run(
     command: &[OsString],
 ) -> Result<ExitCode> {
     let endpoint = endpoint(args)?;
+    // What the build uses stays until the record keeps it. A store that cannot be written to evicts
+    // nothing either.
+    let _hold = endpoint.store().and_then(|store| store.hold().ok());
     // Before the command runs: afterwards its products lie among the sources.
     let sources = match sources {
         None => None,

@@ -4,12 +4,14 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Subcommand;
+use forerunner_reapi::record;
+use speculate::history;
 
 use crate::cli::EndpointArgs;
 use crate::context::{Usage, endpoint, print};
 
 /// What is to be done with the store.
-#[derive(Subcommand, Clone, Copy, Debug)]
+#[derive(Subcommand, Clone, Debug)]
 pub(crate) enum Chore {
     /// How much is in it.
     Stats,
@@ -17,10 +19,17 @@ pub(crate) enum Chore {
     Verify,
     /// Remove what dead processes left, and evict down to the limit.
     Gc,
+    /// Let go of the records of elements that are gone: what they refer to may be evicted from now
+    /// on. Exit status 1 if there is none of one of them.
+    Forget {
+        /// Names of elements.
+        #[arg(required = true, value_name = "ELEMENT")]
+        elements: Vec<String>,
+    },
 }
 
 /// Does it, and says what was found or done.
-pub(crate) fn run(args: &EndpointArgs, chore: Chore) -> Result<ExitCode> {
+pub(crate) fn run(args: &EndpointArgs, chore: &Chore) -> Result<ExitCode> {
     if args.remote.is_some() {
         return Err(Usage(
             "`speculate store` is about the embedded store: leave out --remote".to_owned(),
@@ -65,10 +74,31 @@ pub(crate) fn run(args: &EndpointArgs, chore: Chore) -> Result<ExitCode> {
         Chore::Gc => {
             let done = store.gc().map_err(failed)?;
             print(&format!(
-                "{} temporary folders and {} holds of dead processes removed, {} entries ({} \
-                 bytes) evicted, {} bytes left\n",
-                done.temporaries, done.holds, done.evicted, done.evicted_bytes, done.left_bytes,
+                "{} temporary folders and {} holds of dead processes removed, {} element records \
+                 expired, {} entries ({} bytes) evicted, {} bytes left\n",
+                done.temporaries,
+                done.holds,
+                done.unpinned,
+                done.evicted,
+                done.evicted_bytes,
+                done.left_bytes,
             ))?;
+        }
+        Chore::Forget { elements } => {
+            let mut unknown = false;
+            for element in elements {
+                let function = store.function();
+                let keys = [record::key(function, element), history::key(function, element)];
+                let mut any = false;
+                for key in keys {
+                    any |= store.unpin(&key).map_err(failed)?;
+                }
+                if !any {
+                    eprintln!("speculate: there is no record of element `{element}` in `{root}`");
+                    unknown = true;
+                }
+            }
+            return Ok(ExitCode::from(u8::from(unknown)));
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -29,6 +29,7 @@ mod speculate_history;
 mod speculate_kill;
 mod speculate_lua;
 mod speculate_prime;
+mod speculate_store;
 mod store_faults;
 mod store_hammer;
 mod wire;
