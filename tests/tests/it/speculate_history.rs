@@ -107,8 +107,11 @@ fn fetch(version: &str) -> Option<PathBuf> {
 }
 
 /// What a build asked for, as far as it matters whether it could be known before.
+#[derive(Default)]
 struct Build {
     actions: Vec<Digest>,
+    /// Their commands.
+    commands: HashMap<Digest, Digest>,
     /// By the digest of the command: the paths of the input tree.
     shapes: HashMap<Digest, BTreeSet<String>>,
 }
@@ -163,9 +166,10 @@ impl History {
         let graph: Value = serde_json::from_str(&graph).expect("JSON");
         let list = graph["elements"][0]["subactions"].as_array().expect("subactions");
         let digest = |value: &Value| value.as_str().and_then(|text| text.parse().ok());
-        let mut build = Build { actions: Vec::new(), shapes: HashMap::new() };
+        let mut build = Build::default();
         for action in list.iter().map(|value| digest(value).expect("a digest")) {
             let (command, files) = self.inputs(&action);
+            build.commands.insert(action, command);
             build.shapes.insert(command, files.into_keys().collect());
             build.actions.push(action);
         }
@@ -271,6 +275,8 @@ struct Row {
     hits: usize,
     knowable: usize,
     known_hits: usize,
+    repeated: usize,
+    repeated_hits: usize,
     wasted: usize,
     metadata: u64,
     products: u64,
@@ -285,6 +291,8 @@ impl Row {
         self.hits += other.hits;
         self.knowable += other.knowable;
         self.known_hits += other.known_hits;
+        self.repeated += other.repeated;
+        self.repeated_hits += other.repeated_hits;
         self.wasted += other.wasted;
         self.metadata += other.metadata;
         self.products += other.products;
@@ -296,7 +304,7 @@ impl Row {
     fn print(&self, name: &str) {
         let reasons: Vec<String> = self.skipped.iter().map(|(r, n)| format!("{r} {n}")).collect();
         println!(
-            "| {name} | {} | {} | {} | {} | {} | {} of {} | {} | {:.2} % | {} |",
+            "| {name} | {} | {} | {} | {} | {} | {} of {} | {} of {} | {} | {:.2} % | {} |",
             self.recorded,
             self.resolved,
             self.executed,
@@ -304,6 +312,8 @@ impl Row {
             self.hits,
             self.known_hits,
             self.knowable,
+            self.repeated_hits,
+            self.repeated,
             self.wasted,
             100.0 * self.metadata as f64 / self.products.max(1) as f64,
             reasons.join(", "),
@@ -329,8 +339,9 @@ fn releases_of_zstd() {
     let mut before: Option<Build> = None;
     let mut total = Row::default();
     println!(
-        "| step | recorded | resolved | executed | asked for | hits | of the knowable | wasted \
-        | metadata | not primed |\n|---|---|---|---|---|---|---|---|---|---|"
+        "| step | recorded | resolved | executed | asked for | hits | of the knowable \
+        | of the same commands | wasted | metadata | not primed \
+        |\n|---|---|---|---|---|---|---|---|---|---|---|"
     );
     for (lib, (_, version)) in libraries.iter().zip(releases) {
         history.check_out(lib);
@@ -347,6 +358,13 @@ fn releases_of_zstd() {
         let primed = history.primed();
         let build = history.build();
         let knowable = history.knowable(&previous, &build);
+        // The build before ran the same command, whatever it read.
+        let repeated: HashSet<Digest> = build
+            .commands
+            .iter()
+            .filter(|(_, command)| previous.shapes.contains_key(command))
+            .map(|(action, _)| *action)
+            .collect();
         let asked: HashSet<Digest> = build.actions.iter().copied().collect();
         let hits: HashSet<Digest> =
             asked.iter().filter(|a| primed.contains(a) || ever.contains(a)).copied().collect();
@@ -361,6 +379,8 @@ fn releases_of_zstd() {
             hits: hits.len(),
             knowable: knowable.len(),
             known_hits: knowable.intersection(&hits).count(),
+            repeated: repeated.len(),
+            repeated_hits: repeated.intersection(&hits).count(),
             wasted: primed.iter().filter(|a| !asked.contains(a) && !ever.contains(a)).count(),
             metadata: history.metadata(),
             products: history.check_products(),
