@@ -66,6 +66,17 @@ pub fn buildbox(name: &str) -> Option<PathBuf> {
     Some(folder.join(name)).filter(|path| path.exists())
 }
 
+/// A program of the Debian unstable among the peers, run as it is: its own loader and libraries,
+/// everything else of this system.
+#[must_use]
+pub fn newest(name: &str) -> Option<Command> {
+    let root = peers().join("sid");
+    let program = root.join("usr/bin").join(name);
+    let mut command = Command::new(root.join("lib64/ld-linux-x86-64.so.2"));
+    command.arg("--library-path").arg(root.join("usr/lib/x86_64-linux-gnu")).arg(&program);
+    program.exists().then_some(command)
+}
+
 /// The upstream tarball of a Debian source package.
 #[must_use]
 pub fn source(name: &str) -> Option<PathBuf> {

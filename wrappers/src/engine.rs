@@ -24,7 +24,7 @@ use forerunner_proto::reapi::ActionResult;
 use crate::action::{self, Formed, Parts};
 use crate::cache::{Cache, CacheError};
 use crate::command::Product;
-use crate::manifest::{Change, Key, Manifest, Variant, Verdict};
+use crate::manifest::{Change, Key, Likeness, Manifest, Variant, Verdict};
 use crate::reason::Reason;
 use crate::run;
 use crate::search_path::SearchPath;
@@ -277,7 +277,7 @@ impl Engine<'_> {
             let action = variant.action;
             self.session.action.set(Some(action));
             self.session.log.debug(format_args!("Action Digest: {action} (its manifest holds)"));
-            let hit = self.look_up(cache, job, &action, stats);
+            let hit = self.look_up(cache, job, &action, true, stats);
             remembered.manifest.variants.insert(0, variant.clone());
             if at > 0 || renewed {
                 remembered.save();
@@ -297,17 +297,32 @@ impl Engine<'_> {
         let first = remembered.place.is_some() && remembered.manifest.variants.is_empty();
         if first
             && settings.embedded
-            && self.runs_here(cache, job)
-            && !self.uses_runner(job)
-            && let Some(cold) = &job.cold
+            && let Some(cold) = self.tells(cache, job)
         {
             return self.run_cold(cache, job, cold, inputs, stats, remembered);
+        }
+        if let Some((likeness, known)) = self.edited(job, &remembered.manifest, stats) {
+            let certain = likeness == Likeness::SameFiles;
+            match self.look_up(cache, job, &known.formed.action, certain, stats) {
+                Ok(Some(code)) => {
+                    remembered.remember(known.variant, None);
+                    return Outcome::Exit(code);
+                }
+                Ok(None) => {}
+                Err(error) => self.session.log.warning(format_args!("{error}")),
+            }
+            if certain {
+                return self.miss(cache, job, known, remembered);
+            }
+            if let Some(cold) = self.tells(cache, job) {
+                return self.run_cold(cache, job, cold, inputs, stats, remembered);
+            }
         }
         let known = match self.gather(job, inputs, stats) {
             Ok(known) => known,
             Err(reason) => return self.uncached_job(job, reason),
         };
-        match self.look_up(cache, job, &known.formed.action, stats) {
+        match self.look_up(cache, job, &known.formed.action, true, stats) {
             Ok(Some(code)) => {
                 remembered.remember(known.variant, None);
                 return Outcome::Exit(code);
@@ -371,15 +386,49 @@ impl Engine<'_> {
         Outcome::Exit(error.exit_code())
     }
 
-    /// Looks an action up and writes its outputs; the exit status on a hit.
+    /// How a run of the command tells what it read, if it is run here and its result is stored.
+    fn tells<'b>(&self, cache: &Cache, job: &'b Job) -> Option<&'b Cold> {
+        let settings = &self.session.settings;
+        let stores = settings.upload_local_build && !settings.uncacheable;
+        let runs = stores && self.runs_here(cache, job) && !self.uses_runner(job);
+        job.cold.as_ref().filter(|_| runs)
+    }
+
+    /// The action of a command whose inputs were edited, if an older variant says what it reads.
+    fn edited(
+        &self,
+        job: &Job,
+        manifest: &Manifest,
+        stats: &mut StatCache,
+    ) -> Option<(Likeness, Known)> {
+        let mut found = None;
+        for variant in &manifest.variants {
+            let mut variant = variant.clone();
+            let Some(likeness) = variant.compare(&self.session.directory, stats) else { continue };
+            let certain = likeness == Likeness::SameFiles;
+            if found.is_none() || certain {
+                found = Some((likeness, variant));
+            }
+            if certain {
+                break;
+            }
+        }
+        let (likeness, variant) = found?;
+        self.session.log.debug(format_args!("{likeness:?} as for action {}", variant.action));
+        Some((likeness, self.known_from(job, &variant, stats).ok()?))
+    }
+
+    /// Looks an action up and writes its outputs; the exit status on a hit. Unless it is `certain`
+    /// that this is the action, a failure says nothing.
     fn look_up(
         &mut self,
         cache: &Cache,
         job: &Job,
         action: &Digest,
+        certain: bool,
         stats: &mut StatCache,
     ) -> Result<Option<i32>, CacheError> {
-        let Some(result) = self.ask(cache, job, action)? else { return Ok(None) };
+        let Some(result) = self.ask(cache, job, action, certain)? else { return Ok(None) };
         let begun = Instant::now();
         let bytes = match self.deliver(cache, job, action, &result, Some(stats)) {
             Ok(bytes) => bytes,
@@ -400,6 +449,7 @@ impl Engine<'_> {
         cache: &Cache,
         job: &Job,
         action: &Digest,
+        certain: bool,
     ) -> Result<Option<ActionResult>, CacheError> {
         let settings = &self.session.settings;
         let figures = &self.session.figures;
@@ -412,8 +462,8 @@ impl Engine<'_> {
         let inline: Vec<String> = job.products.iter().map(|p| p.remote.clone()).collect();
         let found = cache.action_result(action, &inline);
         figures.time("query_action_cache", begun.elapsed());
-        let usable =
-            |result: &ActionResult| result.exit_code == 0 || !settings.ignore_failure_result;
+        let failures = certain && !settings.ignore_failure_result;
+        let usable = |result: &ActionResult| result.exit_code == 0 || failures;
         let Some(result) = found?.filter(usable) else {
             figures.count(if is_link { "link_action_cache_miss" } else { "action_cache_miss" }, 1);
             return Ok(None);

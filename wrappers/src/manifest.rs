@@ -7,7 +7,11 @@
 //! takes the same steps. See `docs/manifest.md`.
 
 mod check;
+mod compare;
+mod decide;
 mod learn;
+mod outline;
+mod shadow;
 
 use std::path::{Path, PathBuf};
 
@@ -17,9 +21,11 @@ use crate::bytes_io::{Reader, Writer, replace_file};
 use crate::stamp::{STAMP_BYTES, Stamp};
 
 pub use check::{Change, Verdict};
+pub use compare::Likeness;
 pub use learn::{Learned, Learner};
+pub use outline::Outline;
 
-const MAGIC: &[u8] = b"forerunner manifest 1\n";
+const MAGIC: &[u8] = b"forerunner manifest 2\n";
 /// Bytes of the checksum at the end.
 const SUM_BYTES: usize = 16;
 /// Variants that are kept, the most recently used first.
@@ -36,6 +42,19 @@ pub struct InputFact {
     pub executable: bool,
     /// What tells that it is unchanged, if that can be relied on.
     pub stamp: Option<Stamp>,
+    /// What it says to the preprocessor, if it may be edited.
+    pub outline: Option<Outline>,
+}
+
+/// What may be concluded about a command one of whose inputs was edited, if all that must exist
+/// does and nothing appeared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Steadiness {
+    /// With the same names in every input: a command that succeeds with only these inputs does
+    /// the same here.
+    pub by_names: bool,
+    /// With the same directives in every input: these files are read and no others.
+    pub by_directives: bool,
 }
 
 /// Names that do not exist in a directory.
@@ -60,6 +79,8 @@ pub struct Variant {
     pub present: Vec<String>,
     /// Files that do not exist.
     pub absent: Vec<AbsentNames>,
+    /// What stays so when an input is edited.
+    pub steadiness: Steadiness,
 }
 
 /// All that is known about one command.
@@ -157,12 +178,15 @@ impl Manifest {
         writer.small(self.variants.len());
         for variant in &self.variants {
             digest(&mut writer, &variant.action);
+            writer.byte(u8::from(variant.steadiness.by_names));
+            writer.byte(u8::from(variant.steadiness.by_directives));
             writer.small(variant.inputs.len());
             for input in &variant.inputs {
                 writer.text(&input.path);
                 digest(&mut writer, &input.digest);
                 writer.byte(u8::from(input.executable));
                 stamp(&mut writer, input.stamp);
+                outline(&mut writer, input.outline);
             }
             writer.small(variant.present.len());
             variant.present.iter().for_each(|path| writer.text(path));
@@ -201,6 +225,8 @@ fn variant(reader: &mut Reader<'_>) -> Option<Variant> {
         }
     };
     let action = read_digest(reader)?;
+    let steadiness =
+        Steadiness { by_names: reader.byte()? != 0, by_directives: reader.byte()? != 0 };
     let mut inputs = Vec::new();
     for _ in 0..reader.small()? {
         inputs.push(InputFact {
@@ -208,6 +234,7 @@ fn variant(reader: &mut Reader<'_>) -> Option<Variant> {
             digest: read_digest(reader)?,
             executable: reader.byte()? != 0,
             stamp: stamp(reader)?,
+            outline: read_outline(reader)?,
         });
     }
     let mut present = Vec::new();
@@ -224,12 +251,33 @@ fn variant(reader: &mut Reader<'_>) -> Option<Variant> {
         }
         absent.push(AbsentNames { directory, stamp, names });
     }
-    Some(Variant { action, inputs, present, absent })
+    Some(Variant { action, inputs, present, absent, steadiness })
 }
 
 fn digest(writer: &mut Writer, digest: &Digest) {
     writer.bytes(digest.hash());
     writer.number(digest.size());
+}
+
+fn outline(writer: &mut Writer, outline: Option<Outline>) {
+    match outline {
+        None => writer.byte(0),
+        Some(Outline { names, directives }) => {
+            writer.byte(1 + u8::from(directives.is_some()));
+            writer.0.extend_from_slice(&names);
+            writer.0.extend_from_slice(&directives.unwrap_or_default());
+        }
+    }
+}
+
+fn read_outline(reader: &mut Reader<'_>) -> Option<Option<Outline>> {
+    let kind = reader.byte()?;
+    if kind == 0 {
+        return Some(None);
+    }
+    let names = reader.take(outline::SUM_BYTES)?.try_into().ok()?;
+    let directives = reader.take(outline::SUM_BYTES)?.try_into().ok()?;
+    Some(Some(Outline { names, directives: (kind > 1).then_some(directives) }))
 }
 
 fn read_digest(reader: &mut Reader<'_>) -> Option<Digest> {
@@ -250,6 +298,7 @@ mod tests {
             digest: function.digest(b"a"),
             executable: false,
             stamp: Some(Stamp { size: 1, ..Stamp::default() }),
+            outline: Some(Outline { names: [1; 16], directives: Some([2; 16]) }),
         };
         let group = AbsentNames {
             directory: "/p".to_owned(),
@@ -262,6 +311,7 @@ mod tests {
                 inputs: vec![input],
                 present: vec!["p.h".to_owned()],
                 absent: vec![group],
+                steadiness: Steadiness { by_names: true, by_directives: false },
             }],
         }
     }

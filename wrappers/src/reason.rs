@@ -71,6 +71,7 @@ reasons! {
     Syntax = "syntax": "the command line was not understood",
     TimeMacro = "time_macro": "a source uses __DATE__, __TIME__ or __TIMESTAMP__",
     TimeTrace = "time_trace": "the compiler writes how long it took (-ftime-trace)",
+    TextDecides = "text_decides": "text that lists of dependencies do not follow decides what is included (__COUNTER__, _Pragma)",
     Tool = "tool_unknown": "the tool's programs could not be found",
 }
 

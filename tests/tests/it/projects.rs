@@ -8,7 +8,7 @@
 
 mod compare;
 mod harness;
-mod spy;
+pub(crate) mod spy;
 
 use std::path::Path;
 use std::process::Command;

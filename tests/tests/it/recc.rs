@@ -1,5 +1,6 @@
 //! recc: the same actions as the reference, the same files as the compiler.
 
+mod edited;
 mod plain;
 mod reference;
 mod shared;

@@ -8,7 +8,7 @@ use forerunner_merkle::File;
 
 use crate::action::{Input, Place};
 use crate::links;
-use crate::manifest::{AbsentNames, InputFact, Learned, Learner, Variant};
+use crate::manifest::{AbsentNames, InputFact, Learned, Learner, Steadiness, Variant};
 use crate::paths;
 use crate::reason::Reason;
 use crate::settings::Work;
@@ -43,14 +43,15 @@ impl Engine<'_> {
                 ..Gathered::default()
             }
         };
-        self.known(job, &gathered, stats)
+        self.known(job, &gathered, false, stats)
     }
 
-    /// The action for inputs that are known.
+    /// The action for inputs that are known, by the run of the command itself (`ran`) or before.
     pub(super) fn known(
         &self,
         job: &Job,
         gathered: &Gathered,
+        ran: bool,
         stats: &mut StatCache,
     ) -> Result<Known, Reason> {
         let mut paths = gathered.paths.clone();
@@ -60,20 +61,34 @@ impl Engine<'_> {
             }
         }
         self.refuse_by_name(&paths)?;
-        let learned = self.learn(job, gathered, &paths)?;
+        let mut learned = self.learn(job, gathered, &paths)?;
+        // Without compiling, text between directives is passed over.
+        if learned.text_decides && !ran && self.session.settings.deps_override.is_empty() {
+            return Err(Reason::TextDecides);
+        }
         paths.extend(learned.precompiled.iter().cloned());
-        let (places, facts) = self.places(job, &paths, stats)?;
+        // What `__has_include` finds decides the result without being listed. The reference
+        // leaves it out; of the system's headers we do so too, or no action would be shared.
+        let (inputs, present) = std::mem::take(&mut learned.present)
+            .into_iter()
+            .partition(|path| self.session.settings.local_defaults || !path.starts_with("/usr/"));
+        paths.extend::<Vec<String>>(inputs);
+        let (places, mut facts) = self.places(job, &paths, stats)?;
         let formed = self.form(job, &places)?;
+        for fact in &mut facts {
+            fact.outline = learned.outlines.get(&fact.path).copied();
+        }
         let variant = (!learned.unclear).then(|| Variant {
             action: formed.action,
             inputs: facts,
-            present: learned.present,
+            present,
+            steadiness: learned.steadiness,
             absent: merge(learned.absent, gathered),
         });
         Ok(Known { formed, variant })
     }
 
-    /// The action for the inputs of a manifest that holds.
+    /// The action for the inputs of a manifest, as they are now.
     pub(super) fn known_from(
         &self,
         job: &Job,
@@ -85,7 +100,11 @@ impl Engine<'_> {
         let formed = self.form(job, &places)?;
         let mut variant = variant.clone();
         variant.action = formed.action;
-        variant.inputs = facts;
+        for (input, fact) in variant.inputs.iter_mut().zip(facts) {
+            // An outline is of the content that was compared.
+            let outline = input.outline.filter(|_| input.digest == fact.digest);
+            *input = InputFact { outline, ..fact };
+        }
         Ok(Known { formed, variant: Some(variant) })
     }
 
@@ -143,14 +162,21 @@ impl Engine<'_> {
         let Some(sources) = &job.sources else { return Ok(Learned::default()) };
         let settings = &self.session.settings;
         let time_fixed = self.session.variable("SOURCE_DATE_EPOCH").is_some();
-        let learned = Learner::new(
+        let mut learned = Learner::new(
             &self.session.directory,
             gathered.search.as_ref(),
             time_fixed,
             sources.precompiled,
+            settings.global_paths && settings.exclude_paths.is_empty(),
         )
         .learn(paths, &sources.named, &sources.forced)
         .map_err(|_| Reason::InputChanged)?;
+        // Other rules for what a directive is, or a macro that counts.
+        let named = |part: &str| job.key.iter().any(|word| word.contains(part));
+        learned.text_decides |= named("__COUNTER__");
+        if learned.text_decides || named("assembler") || named("traditional") {
+            learned.steadiness = Steadiness::default();
+        }
         if learned.embeds {
             return Err(Reason::Embed);
         }
@@ -242,6 +268,7 @@ fn fact(path: &str, known: &KnownFile) -> InputFact {
         digest: known.digest,
         executable: known.executable,
         stamp: settled.then_some(known.stamp),
+        outline: None,
     }
 }
 

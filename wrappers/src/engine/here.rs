@@ -153,7 +153,7 @@ impl Engine<'_> {
         }
         let gathered =
             Gathered { paths: listed, search: inputs.search_path(), ..Gathered::default() };
-        self.known(job, &gathered, stats)
+        self.known(job, &gathered, true, stats)
     }
 
     /// Runs the real tool and shows what it says.

@@ -21,7 +21,7 @@ impl Engine<'_> {
             }
             Ok(known) => {
                 let found = Cache::open(self.session).and_then(|cache| {
-                    let seen = self.ask(&cache, job, &known.formed.action)?;
+                    let seen = self.ask(&cache, job, &known.formed.action, true)?;
                     Ok((cache, seen.is_some()))
                 });
                 match found {

@@ -55,18 +55,24 @@ impl Variant {
                 Err(change) => return Verdict::Fails(change),
             }
         }
+        match self.check_names(directory, now) {
+            Ok(new) => Verdict::Holds { renewed: renewed | new },
+            Err(change) => Verdict::Fails(change),
+        }
+    }
+
+    /// Whether what must exist does, and nothing appeared; and whether stamps were renewed.
+    pub(super) fn check_names(&mut self, directory: &str, now: i64) -> Result<bool, Change> {
         for path in &self.present {
             if !Path::new(&paths::absolute(path, directory)).exists() {
-                return Verdict::Fails(Change::Gone(path.clone()));
+                return Err(Change::Gone(path.clone()));
             }
         }
+        let mut renewed = false;
         for group in &mut self.absent {
-            match check_absent(group, now) {
-                Ok(new) => renewed |= new,
-                Err(change) => return Verdict::Fails(change),
-            }
+            renewed |= check_absent(group, now)?;
         }
-        Verdict::Holds { renewed }
+        Ok(renewed)
     }
 }
 
@@ -136,6 +142,7 @@ pub(super) fn exists(path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::manifest::Steadiness;
     use std::fs;
 
     #[test]
@@ -153,6 +160,7 @@ mod tests {
                 digest: function.digest(b"a"),
                 executable: false,
                 stamp: None,
+                outline: None,
             }],
             present: vec!["p.h".to_owned()],
             absent: vec![AbsentNames {
@@ -160,6 +168,7 @@ mod tests {
                 stamp: None,
                 names: vec!["n.h".to_owned()],
             }],
+            steadiness: Steadiness::default(),
         };
         let check = |variant: &Variant| variant.clone().check(&root, function);
         assert_eq!(check(&variant), Verdict::Holds { renewed: false }, "nothing is settled yet");

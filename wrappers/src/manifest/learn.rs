@@ -8,8 +8,11 @@ use crate::scan::{Facts, Mention, scan};
 use crate::search_path::SearchPath;
 use crate::stamp::{self, Stamp};
 
-use super::AbsentNames;
 use super::check::exists;
+use super::decide::{self, Conditions};
+use super::outline::{self, Outline};
+use super::shadow::Shadows;
+use super::{AbsentNames, Steadiness};
 
 /// What the inputs say together.
 #[derive(Clone, Debug, Default)]
@@ -24,8 +27,14 @@ pub struct Learned {
     pub embeds: bool,
     /// The result depends on the time.
     pub time: bool,
+    /// More than directives decides what is included.
+    pub text_decides: bool,
     /// The conditions cannot be known; no manifest.
     pub unclear: bool,
+    /// What each input says to the preprocessor, those of the system left out.
+    pub outlines: HashMap<String, Outline>,
+    /// What an edit of an input leaves as it is.
+    pub steadiness: Steadiness,
 }
 
 /// Gathers conditions.
@@ -36,12 +45,17 @@ pub struct Learner<'a> {
     time_fixed: bool,
     /// Whether precompiled headers are looked for, beside each header that may be the first.
     precompiled: bool,
+    /// Whether whatever is read is an input.
+    whole: bool,
     inputs: HashSet<String>,
     known: HashMap<PathBuf, bool>,
     tried: HashSet<(String, String)>,
     absent: BTreeMap<PathBuf, BTreeSet<String>>,
     found: Learned,
     present: BTreeSet<String>,
+    shadows: Shadows,
+    /// Names in `#include_next`, and in which file.
+    nexts: Vec<(String, String)>,
 }
 
 impl<'a> Learner<'a> {
@@ -53,18 +67,22 @@ impl<'a> Learner<'a> {
         search: Option<&'a SearchPath>,
         time_fixed: bool,
         precompiled: bool,
+        whole: bool,
     ) -> Self {
         Self {
             directory,
             search,
             time_fixed,
             precompiled,
+            whole,
             inputs: HashSet::new(),
             known: HashMap::new(),
             tried: HashSet::new(),
             absent: BTreeMap::new(),
             found: Learned { unclear: search.is_none(), ..Learned::default() },
             present: BTreeSet::new(),
+            shadows: Shadows::default(),
+            nexts: Vec::new(),
         }
     }
 
@@ -80,7 +98,10 @@ impl<'a> Learner<'a> {
         forced: &[String],
     ) -> std::io::Result<Learned> {
         self.inputs = inputs.iter().cloned().collect();
+        self.shadows = Shadows::of(inputs, self.directory)?;
         let suffixes: Vec<String> = inputs.iter().flat_map(|path| suffixes(path)).collect();
+        let mut alone = true;
+        let (mut by_pragma, mut counts) = (false, false);
         for input in inputs {
             let text = std::fs::read(paths::absolute(input, self.directory))?;
             let is_source = sources.contains(input);
@@ -89,6 +110,17 @@ impl<'a> Learner<'a> {
                 Some("s" | "S" | "sx")
             );
             let facts = scan(&text, assembler);
+            let directives = outline::directives(&text);
+            alone &= !assembler;
+            by_pragma |= decide::by_pragma(&text);
+            counts |= decide::counts(&text);
+            if !is_of_system(input) {
+                let outline = Outline::with(&facts, directives.as_deref());
+                self.found.outlines.insert(input.clone(), outline);
+            }
+            if facts.once {
+                self.shadows.once.push(text.len() as u64);
+            }
             self.take(input, &facts, is_source, &suffixes);
         }
         for name in forced {
@@ -104,12 +136,28 @@ impl<'a> Learner<'a> {
                 self.note_absent(&full);
             }
         }
+        self.follow_nexts();
+        alone &= self.found.precompiled.is_empty() && !self.shadows.has_twins();
+        self.found.text_decides = by_pragma || (counts && self.count(inputs)?);
+        self.found.steadiness = Steadiness {
+            // What was only asked for may be read next time, and nobody looked into it.
+            by_names: alone && !self.shadows.found && self.present.is_empty(),
+            by_directives: alone && !self.found.text_decides,
+        };
         Ok(self.finish())
+    }
+
+    fn count(&self, inputs: &[String]) -> std::io::Result<bool> {
+        let mut conditions = Conditions::default();
+        for input in inputs {
+            conditions.take(&std::fs::read(paths::absolute(input, self.directory))?);
+        }
+        Ok(conditions.count())
     }
 
     fn take(&mut self, input: &str, facts: &Facts, is_source: bool, suffixes: &[String]) {
         // Headers of the system do not use these on their own.
-        let own = !input.starts_with("/usr/");
+        let own = !is_of_system(input);
         self.found.embeds |= facts.embeds && own;
         self.found.time |= own && (facts.timestamp || (facts.time && !self.time_fixed));
         self.found.unclear |= facts.unclear;
@@ -117,6 +165,7 @@ impl<'a> Learner<'a> {
             self.mention(Some(input), mention, is_source && self.precompiled);
         }
         if facts.computed {
+            self.shadows.found |= !self.whole;
             for name in suffixes {
                 let mention =
                     Mention { name: name.clone(), quoted: true, next: false, asked: false };
@@ -142,10 +191,44 @@ impl<'a> Learner<'a> {
             directories.extend(search.quote.iter().map(String::as_str));
         }
         directories.extend(search.angle.iter().map(String::as_str));
+        match from.filter(|_| mention.next) {
+            Some(from) => self.nexts.push((from.to_owned(), mention.name.clone())),
+            // What is only asked for and exists is an input.
+            None if mention.asked => {}
+            None => {
+                let places = directories.iter().map(|directory| self.place(directory, mention));
+                let places: Vec<String> = places.collect();
+                if mention.quoted && Path::new(&places[0]).is_file() {
+                    self.shadows.note_beside(&places[0]);
+                }
+                self.shadows.follow(places.into_iter(), self.whole);
+            }
+        }
         for directory in directories {
             if self.candidate(directory, mention, precompiled) && !mention.next {
                 return;
             }
+        }
+    }
+
+    fn place(&self, directory: &str, mention: &Mention) -> String {
+        let directory = paths::absolute(directory, self.directory);
+        format!("{directory}/{}", mention.name)
+    }
+
+    /// Only now is it known which files were found beside the one that names them.
+    fn follow_nexts(&mut self) {
+        let Some(search) = self.search else { return };
+        let chain: Vec<String> = search
+            .quote
+            .iter()
+            .chain(&search.angle)
+            .map(|directory| paths::absolute(directory, self.directory))
+            .collect();
+        for (from, name) in std::mem::take(&mut self.nexts) {
+            let passed = self.shadows.passed(&paths::absolute(&from, self.directory), &chain);
+            let places = chain[passed..].iter().map(|directory| format!("{directory}/{name}"));
+            self.shadows.follow(places, self.whole);
         }
     }
 
@@ -226,10 +309,15 @@ impl<'a> Learner<'a> {
     }
 }
 
+/// Whether a header is one of the system, which is not edited.
+fn is_of_system(path: &str) -> bool {
+    path.starts_with("/usr/")
+}
+
 /// The ends of a path that an include directive may have named it by.
 fn suffixes(path: &str) -> Vec<String> {
     let names: Vec<&str> = path.split('/').filter(|name| !name.is_empty()).collect();
-    (1..=names.len().min(5)).map(|count| names[names.len() - count..].join("/")).collect()
+    (1..=names.len()).map(|count| names[names.len() - count..].join("/")).collect()
 }
 
 #[cfg(test)]
@@ -259,7 +347,7 @@ mod tests {
             ignored: vec!["gone".to_owned()],
         };
         let inputs = ["a.c", "i2/x.h", "i2/w.h", "i2/sub/y.h"].map(str::to_owned);
-        let learned = Learner::new(&root, Some(&search), false, true)
+        let learned = Learner::new(&root, Some(&search), false, true, true)
             .learn(&inputs, &inputs[..1], &[])
             .expect("read");
         assert!(!learned.unclear && !learned.embeds && !learned.time);

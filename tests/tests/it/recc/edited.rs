@@ -1,0 +1,161 @@
+//! Edited files: what a compiler reads then is known without asking it, and only then.
+
+use std::process::{Command, Output};
+
+use forerunner_tests::{on_path, peer};
+
+use super::{Place, assert_same};
+use crate::projects::spy;
+
+/// One command, run by us and by the compiler alone.
+struct Line<'a> {
+    place: &'a Place,
+    words: &'a [&'a str],
+}
+
+impl Line<'_> {
+    fn ours(&self) -> Output {
+        self.place.ours("recc").arg("gcc").args(self.words).output().expect("recc")
+    }
+
+    fn object(&self) -> Option<Vec<u8>> {
+        let path = self.place.work().join("a.o");
+        let bytes = std::fs::read(&path).ok();
+        let _ = std::fs::remove_file(path);
+        bytes
+    }
+
+    /// The same object, messages and status as the compiler's.
+    fn step(&self, what: &str) {
+        let ours = self.ours();
+        let object = self.object();
+        let mut plain = Command::new("gcc");
+        self.place.dress(&mut plain);
+        let plain = plain.args(self.words).output().expect("gcc");
+        assert_same(what, &ours, &plain);
+        assert!(object == self.object(), "{what}: another object");
+    }
+
+    /// How often the compiler proper ran.
+    fn runs(&self) -> usize {
+        let recc = forerunner_tests::bin("recc");
+        let log = self.place.work().join("log");
+        let mut words = vec!["gcc"];
+        words.extend(self.words);
+        let mut watched = spy::watch(&log, &recc.to_string_lossy(), &words);
+        self.place.dress(&mut watched);
+        let output = watched.output().expect("strace");
+        assert!(output.status.success(), "{output:?}");
+        let text = String::from_utf8_lossy(&std::fs::read(&log).expect("a log")).into_owned();
+        text.lines().filter(|line| line.contains("/cc1\"") && line.contains("= 0")).count()
+    }
+}
+
+#[test]
+fn what_is_only_asked_for_decides() {
+    if peer("gcc", on_path("gcc")).is_none() {
+        return;
+    }
+    let place = Place::new();
+    let line = Line { place: &place, words: &["-c", "a.c", "-o", "a.o"] };
+    place.write("a.c", "#if __has_include(\"x.h\")\nint there;\n#else\nint gone;\n#endif\n");
+    line.step("it is not there");
+    place.write("x.h", "");
+    line.step("it is there");
+    std::fs::remove_file(place.work().join("x.h")).expect("removed");
+    line.step("it is gone");
+    assert_eq!(place.figures(), (1, 2));
+}
+
+#[test]
+fn an_edit_costs_one_run_of_the_compiler() {
+    if !spy::available() {
+        return;
+    }
+    for deps in ["-DNO_DEPS", "-MD", "-MMD"] {
+        let place = Place::new();
+        let line = Line { place: &place, words: &["-Iinc", deps, "-c", "a.c", "-o", "a.o"] };
+        let header = |body: &str| place.write("inc/a.h", &format!("#define A 1\n{body}\n"));
+        header("int f(void);");
+        place.write("a.c", "#include <stdio.h>\n#include <a.h>\nint f(void) { return A; }\n");
+        line.step("at first");
+        place.write("a.c", "#include <stdio.h>\n#include <a.h>\n\nint f(void) { return 2; }\n");
+        assert_eq!(line.runs(), 1, "{deps}: a function");
+        line.step("an edited function");
+        header("int g(void);");
+        assert_eq!(line.runs(), 1, "{deps}: a declaration");
+        line.step("a declaration");
+        header("int f(void);");
+        assert_eq!(line.runs(), 0, "{deps}: a stored combination");
+        let (hits, misses) = place.figures();
+        line.step("the same again");
+        assert_eq!(place.figures(), (hits + 1, misses), "{deps}");
+        if deps == "-MMD" {
+            continue;
+        }
+        place.write("inc/a.h", "#define A 5\nint f(void);\n");
+        assert_eq!(line.runs(), 1, "{deps}: a macro");
+        line.step("another macro");
+        place.write("inc/b.h", "int b;\n");
+        place.write("inc/a.h", "#include \"b.h\"\n#define A 5\nint f(void);\n");
+        line.step("another header");
+        place.write("inc/b.h", "int c;\n");
+        line.step("its content");
+    }
+}
+
+/// Where a macro decides what is included, an edit elsewhere may decide it.
+#[test]
+fn an_edit_may_include_something_else() {
+    if peer("gcc", on_path("gcc")).is_none() {
+        return;
+    }
+    for deps in ["-DNO_DEPS", "-MD", "-MMD"] {
+        let place = Place::new();
+        let words = ["-I1", "-I2", deps, "-c", "a.c", "-o", "a.o"];
+        let line = Line { place: &place, words: &words };
+        place.write("1/only.h", "int one;\n");
+        place.write("2/x.h", "int of_two;\n");
+        place.write("m.h", "#define DEEP\n");
+        let text = "#include \"m.h\"\n#include \"2/x.h\"\n#ifdef DEEP\n#include <x.h>\n#endif\n";
+        place.write("a.c", text);
+        line.step("the only one");
+        place.write("m.h", "");
+        place.write("1/x.h", "int of_one;\n");
+        line.step("not included");
+        // As at first, but for what now stands before it.
+        place.write("m.h", "#define DEEP\n");
+        line.step("the first one");
+
+        let lines = |more: &str| {
+            let text = format!("#define L __LINE__\n{more}#if L > 2\n#include <only.h>\n#endif\n");
+            place.write("a.c", &text);
+        };
+        lines("");
+        line.step("too early");
+        lines("\n");
+        line.step("late enough");
+        place.write("1/only.h", "int only;\n");
+        line.step("its content");
+
+        place.write("a.c", "/*\n#include <only.h>\n*/ int a;\n");
+        line.step("a comment");
+        place.write("a.c", "/**/\n#include <only.h>\n/**/ int a;\n");
+        line.step("no comment");
+        place.write("1/only.h", "int other;\n");
+        line.step("its content again");
+
+        let counted = |first: &str| {
+            place.write(
+                "a.c",
+                &format!("int a{first};\n#if __COUNTER__\n#include <only.h>\n#endif\n"),
+            );
+        };
+        counted("");
+        line.step("not counted");
+        counted(" = __COUNTER__");
+        line.step("counted");
+        place.write("1/only.h", "int last;\n");
+        line.step("its last content");
+    }
+}

@@ -1,0 +1,97 @@
+//! Files that stand before another of the same name without having been read.
+//!
+//! Nobody includes them now. An edit may: then the compiler here takes the first file of the name,
+//! and one that has only the inputs takes the next. While there are none, a command that succeeds
+//! with only the inputs does the same here.
+
+use std::collections::HashSet;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use crate::paths;
+
+/// The inputs, and what was found that is none of them.
+#[derive(Default)]
+pub(super) struct Shadows {
+    /// The inputs, absolute.
+    paths: HashSet<String>,
+    /// The same by device and inode.
+    files: HashSet<(u64, u64)>,
+    /// Inputs that were found beside the file that includes them.
+    beside: HashSet<String>,
+    /// Sizes of inputs that are read once only.
+    pub(super) once: Vec<u64>,
+    /// Sizes of files that are named and not read.
+    unread: HashSet<u64>,
+    /// One was found.
+    pub(super) found: bool,
+}
+
+impl Shadows {
+    pub(super) fn of(inputs: &[String], directory: &str) -> std::io::Result<Self> {
+        let mut shadows = Self::default();
+        for input in inputs {
+            let full = paths::absolute(input, directory);
+            let metadata = std::fs::metadata(&full)?;
+            shadows.files.insert((metadata.dev(), metadata.ino()));
+            shadows.paths.insert(tidy(&full));
+        }
+        Ok(shadows)
+    }
+
+    /// Follows a name through the places where it is searched. `whole`: a file that is no input
+    /// cannot be read elsewhere either.
+    pub(super) fn follow(&mut self, places: impl Iterator<Item = String>, whole: bool) {
+        let mut hidden = false;
+        for place in places {
+            let Ok(metadata) = std::fs::metadata(Path::new(&place)) else { continue };
+            if !metadata.is_file() {
+                continue;
+            }
+            let is_input = self.paths.contains(&tidy(&place));
+            if !hidden {
+                if is_input {
+                    return;
+                }
+                hidden = true;
+                self.unread.insert(metadata.len());
+            } else if is_input || !whole || self.files.contains(&(metadata.dev(), metadata.ino())) {
+                self.found = true;
+                return;
+            }
+        }
+    }
+
+    /// Notes that a file is found beside the one that names it.
+    pub(super) fn note_beside(&mut self, path: &str) {
+        self.beside.insert(tidy(path));
+    }
+
+    /// The number of directories that `#include_next` in a file passes over.
+    pub(super) fn passed(&self, file: &str, directories: &[String]) -> usize {
+        if self.beside.contains(&tidy(file)) {
+            return 0;
+        }
+        let within = |directory: &String| {
+            let rest = file.strip_prefix(directory.trim_end_matches('/'));
+            rest.is_some_and(|rest| rest.starts_with('/'))
+        };
+        directories.iter().position(within).map_or(0, |at| at + 1)
+    }
+
+    /// Whether a file that is read once only may be passed over for another that has, or had, the
+    /// same content.
+    pub(super) fn has_twins(&self) -> bool {
+        self.once.iter().any(|size| self.unread.contains(size))
+    }
+}
+
+/// Without empty components and `.`; `..` stays, for what it means depends on links.
+fn tidy(path: &str) -> String {
+    let mut out = String::with_capacity(path.len());
+    for name in path.split('/').filter(|name| !matches!(*name, "" | ".")) {
+        out.push('/');
+        out.push_str(name);
+    }
+    out
+}
