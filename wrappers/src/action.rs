@@ -47,6 +47,8 @@ pub enum Place {
     Directory,
     /// A symbolic link.
     Symlink(String),
+    /// Nothing, but the directories that a `..` in the path leaves are there.
+    Passage,
 }
 
 /// Everything that an action is made from.
@@ -179,6 +181,7 @@ fn working_directory(parts: &Parts<'_>, map: impl Fn(&str) -> String) -> String 
     let levels = parts
         .inputs
         .iter()
+        .filter(|(_, place, _)| !matches!(place, Place::Passage))
         .map(|(remote, ..)| remote.as_str())
         .chain(parts.products.iter().map(|product| product.remote.as_str()))
         .filter(|path| !path.starts_with('/'))

@@ -72,6 +72,8 @@ pub struct Job {
     pub made: Vec<(String, Bytes)>,
     /// Directories whose existence matters.
     pub directories: Vec<String>,
+    /// Directories whose paths can be followed.
+    pub passages: Vec<String>,
     /// Inputs that the tool's own list does not show, such as response files.
     pub further_inputs: Vec<String>,
     /// How the inputs can be learned from the run itself.

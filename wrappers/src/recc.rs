@@ -181,6 +181,7 @@ fn understand<'a>(
             .map(|file| (file.name.clone(), Bytes::from(file.content.clone())))
             .collect(),
         directories: parsed.directories.clone(),
+        passages: parsed.passages.clone(),
         further_inputs: parsed.response_files.iter().chain(&parsed.named_inputs).cloned().collect(),
         cold: cold(&parsed, &compiled),
         manifest: true,

@@ -297,6 +297,13 @@ impl Settings {
         )
     }
 
+    /// Whether symbolic links on the way to inputs are part of the input tree, as the reference has
+    /// it where paths are kept.
+    #[must_use]
+    pub fn keeps_links(&self) -> bool {
+        self.no_path_rewrite && !self.local_defaults
+    }
+
     /// Whether a miss of this kind of work runs here.
     #[must_use]
     pub fn runs_misses_here(&self, work: Work) -> bool {

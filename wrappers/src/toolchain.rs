@@ -216,7 +216,7 @@ fn remembered(
         .map(PathBuf::from)
         .collect();
     let programs: Vec<PathBuf> = found.files.iter().map(|(_, path)| path.clone()).collect();
-    for library in path.closure(&programs) {
+    for library in path.closure(&programs).found {
         found.files.push(("library".to_owned(), library));
     }
     digest(&found, place.as_deref())

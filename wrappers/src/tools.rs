@@ -116,6 +116,7 @@ pub fn job(session: &Session, request: &Request) -> Result<(Job, Listed), Reason
         machine: String::new(),
         made,
         directories: Vec::new(),
+        passages: Vec::new(),
         further_inputs: Vec::new(),
         cold: None,
         manifest: false,

@@ -28,26 +28,36 @@ pub(super) fn build(parts: &Parts<'_>, working_directory: &str) -> Result<InputT
     let settings = parts.settings;
     let mut builder = TreeBuilder::new();
     let (mut files, mut made) = (Vec::new(), Vec::new());
+    let whole = !settings.deps_directory.is_empty();
+    // What is left out then was left out before, file by file.
+    let keeps_links = settings.keeps_links();
     if !working_directory.is_empty() {
         walk(&mut builder, working_directory)?;
     }
     for (remote, place, local) in parts.inputs {
-        let tidy = paths::normalise(remote);
-        if settings.exclude_paths.iter().any(|excluded| paths::is_below(&tidy, excluded)) {
-            continue;
-        }
         let absolute = remote.starts_with('/');
         let full = if absolute || working_directory.is_empty() {
             remote.clone()
         } else {
             format!("{working_directory}/{remote}")
         };
+        if matches!(place, Place::Passage) {
+            if paths::levels_above(&full) == 0 {
+                walk_up(&mut builder, &full)?;
+            }
+            continue;
+        }
+        // Where links are kept, those on the way to a file are there even if it is not.
+        let way = keeps_links && matches!(place, Place::Symlink(_) | Place::Directory);
+        let tidy = paths::normalise(remote);
+        let excluded = || settings.exclude_paths.iter().any(|path| paths::is_below(&tidy, path));
+        if !whole && !way && excluded() {
+            continue;
+        }
         // The directories that `..` leads out of must exist, so that the path can be followed;
         // the reference makes them even for a file that is left out.
         let path = walk_up(&mut builder, &full)?;
-        // A whole directory is named from its root.
-        let whole = !settings.deps_directory.is_empty();
-        if absolute && !settings.global_paths && !whole {
+        if absolute && !settings.global_paths && !whole && !keeps_links {
             continue;
         }
         let put = match place {
@@ -64,6 +74,7 @@ pub(super) fn build(parts: &Parts<'_>, working_directory: &str) -> Result<InputT
             }
             Place::Directory => builder.directory(&path),
             Place::Symlink(target) => builder.symlink(&path, target),
+            Place::Passage => continue,
         };
         put.map_err(|_| Reason::InputName)?;
     }

@@ -62,6 +62,8 @@ pub struct Parsed {
     pub deps_file: Option<String>,
     /// Directories whose existence matters even if they are empty.
     pub directories: Vec<String>,
+    /// Directories that options name, so that their paths must lead somewhere.
+    pub passages: Vec<String>,
     /// Response files as the action has them.
     pub rewritten: Vec<Rewritten>,
     /// Response files that the action has as they are.
@@ -93,6 +95,7 @@ pub(super) struct Draft<'a> {
     pub(super) split_dwarf: bool,
     pub(super) stack_usage: bool,
     directories: Vec<String>,
+    passages: Vec<String>,
     empty_directories: bool,
     compile: bool,
     language: Option<InputKind>,
@@ -179,6 +182,7 @@ impl<'a> Draft<'a> {
             split_dwarf: false,
             stack_usage: false,
             directories: Vec::new(),
+            passages: Vec::new(),
             empty_directories: false,
             compile: false,
             language: None,
@@ -243,6 +247,9 @@ impl<'a> Draft<'a> {
             Effect::Refuse(reason) => return Err(reason),
             Effect::Path | Effect::Directory | Effect::IncludeFile | Effect::Input => {
                 let path = rewritten();
+                if matches!(flag.effect, Effect::Path | Effect::Directory) {
+                    self.passages.push(value.to_owned());
+                }
                 match flag.effect {
                     Effect::Directory => self.directories.push(value.to_owned()),
                     Effect::IncludeFile => self.forced.push(value.to_owned()),
@@ -477,6 +484,7 @@ impl<'a> Draft<'a> {
             products,
             deps: self.deps,
             deps_file,
+            passages: self.passages,
             directories: if self.empty_directories { self.directories } else { Vec::new() },
             rewritten,
             response_files,

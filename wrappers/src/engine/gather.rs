@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use forerunner_merkle::File;
 
-use crate::action::{Input, Place};
+use crate::action::Place;
 use crate::links;
 use crate::manifest::{AbsentNames, InputFact, Learned, Learner, Steadiness, Variant};
 use crate::paths;
@@ -18,6 +18,9 @@ use super::{Engine, Gathered, Inputs, Job, Known};
 
 /// Inputs with what stands at their place in the action.
 type Places = Vec<(String, Place, Option<PathBuf>)>;
+
+/// The same while they are put together, by their place.
+type Gathering = BTreeMap<String, (Place, Option<PathBuf>)>;
 
 impl Engine<'_> {
     /// Finds the inputs and forms the action.
@@ -111,11 +114,15 @@ impl Engine<'_> {
     /// Everything below a directory, at its own path; links stay links.
     fn whole_directory(&self, job: &Job, stats: &mut StatCache) -> Result<Known, Reason> {
         let session = self.session;
-        let root = paths::absolute(&session.settings.deps_directory, &session.directory);
-        let mut places: Places = Vec::new();
-        let own = paths::normalise(&session.settings.deps_directory);
-        let own =
-            if own == "." { String::new() } else { format!("/{}", own.trim_start_matches('/')) };
+        let named = session.settings.deps_directory.as_str();
+        let root = paths::absolute(named, &session.directory);
+        // Within the project it is named from there; the project itself is all there is.
+        let own = match named.starts_with('/') {
+            true => session.rules.rewrite_input(named),
+            false => paths::normalise(named),
+        };
+        let own = if own == "." { String::new() } else { own.trim_end_matches('/').to_owned() };
+        let mut places = Gathering::new();
         let mut queue = vec![(PathBuf::from(root), own)];
         while let Some((at, name)) = queue.pop() {
             let entries = std::fs::read_dir(&at).map_err(|_| Reason::DepsFailed)?;
@@ -123,23 +130,24 @@ impl Engine<'_> {
                 let entry = entry.map_err(|_| Reason::DepsFailed)?;
                 let path = entry.path();
                 let own = entry.file_name().into_string().map_err(|_| Reason::InputName)?;
-                let remote = format!("{name}/{own}");
+                let remote = if name.is_empty() { own } else { format!("{name}/{own}") };
                 let kind = entry.file_type().map_err(|_| Reason::DepsFailed)?;
                 if kind.is_dir() {
-                    places.push((remote.clone(), Place::Directory, None));
+                    places.insert(remote.clone(), (Place::Directory, None));
                     queue.push((path, remote));
                 } else if kind.is_symlink() {
                     let target = std::fs::read_link(&path).map_err(|_| Reason::DepsFailed)?;
                     let target = target.to_str().ok_or(Reason::InputName)?.to_owned();
-                    places.push((remote, Place::Symlink(target), None));
+                    places.insert(remote, (Place::Symlink(target), None));
                 } else {
                     let known = stats.know(&path).map_err(|_| Reason::InputChanged)?;
                     let file = File::new(known.digest, known.executable);
-                    places.push((remote, Place::File(file), Some(path)));
+                    places.insert(remote, (Place::File(file), Some(path)));
                 }
             }
         }
-        let formed = self.form(job, &places)?;
+        self.named_besides(job, &mut places)?;
+        let formed = self.form(job, &listed(places))?;
         Ok(Known { formed, variant: None })
     }
 
@@ -193,72 +201,87 @@ impl Engine<'_> {
         paths: &[String],
         stats: &mut StatCache,
     ) -> Result<(Places, Vec<InputFact>), Reason> {
-        let (session, settings) = (self.session, &self.session.settings);
-        let mut places: BTreeMap<String, (Place, Option<PathBuf>)> = BTreeMap::new();
+        let session = self.session;
+        let mut places = Gathering::new();
         let mut facts = Vec::new();
         for path in paths {
-            let input = Input::new(path, &session.rules);
-            let local = PathBuf::from(&input.local);
+            let local = PathBuf::from(paths::absolute(path, &session.directory));
             let known = stats.know(&local).map_err(|_| Reason::InputChanged)?;
             let file = File::new(known.digest, known.executable);
             facts.push(fact(path, &known));
-            let remote = if self.keeps_links(path) {
-                followed(path, &session.directory, &mut places)
-            } else {
-                input.remote
-            };
-            places.insert(remote, (Place::File(file), Some(local)));
+            if let Some(remote) = self.settle(path, &mut places) {
+                places.insert(remote, (Place::File(file), Some(local)));
+            }
         }
-        for (name, content) in &job.made {
-            places.insert(name.clone(), (Place::Made(content.clone()), None));
+        self.named_besides(job, &mut places)?;
+        Ok((listed(places), facts))
+    }
+
+    /// What stands in the action besides its inputs. Inputs come first.
+    fn named_besides(&self, job: &Job, places: &mut Gathering) -> Result<(), Reason> {
+        let (session, settings) = (self.session, &self.session.settings);
+        let local = |path: &str| paths::absolute(path, &session.directory);
+        let whole = !settings.deps_directory.is_empty();
+        let out = |remote: &str| {
+            whole && remote.starts_with('/') && !settings.global_paths && !settings.keeps_links()
+        };
+        // With a whole directory, response files are in it or nowhere.
+        for (name, content) in job.made.iter().filter(|_| !whole) {
+            if let Some(remote) = self.settle(name, places) {
+                places.insert(remote, (Place::Made(content.clone()), None));
+            }
         }
-        for directory in &job.directories {
-            let input = Input::new(directory, &session.rules);
-            if Path::new(&input.local).is_dir() {
-                places.entry(input.remote).or_insert((Place::Directory, None));
+        for directory in job.directories.iter().filter(|path| Path::new(&local(path)).is_dir()) {
+            if let Some(remote) = self.settle(directory, places).filter(|remote| !out(remote)) {
+                places.entry(remote).or_insert((Place::Directory, None));
+            }
+        }
+        if !settings.local_defaults {
+            // The reference looks whether the directory is there without following links.
+            let there = |path: &&String| Path::new(&paths::normalise(&local(path))).is_dir();
+            for directory in job.passages.iter().filter(there) {
+                // Where links are kept, settling notes what is on the way; that is all.
+                let remote = self.settle(directory, places);
+                if let Some(remote) = remote.filter(|path| path.split('/').any(|p| p == "..")) {
+                    places.entry(remote).or_insert((Place::Passage, None));
+                }
             }
         }
         for link in &settings.extra_symlinks {
-            let input = Input::new(link, &session.rules);
-            if let Ok(target) = std::fs::read_link(&input.local) {
-                let target = target.to_str().ok_or(Reason::InputName)?.to_owned();
-                places.insert(input.remote, (Place::Symlink(target), None));
+            let Ok(target) = std::fs::read_link(local(link)) else { continue };
+            let target = target.to_str().ok_or(Reason::InputName)?.to_owned();
+            if let Some(remote) = self.settle(link, places).filter(|remote| !out(remote)) {
+                places.entry(remote).or_insert((Place::Symlink(target), None));
             }
         }
-        let places =
-            places.into_iter().map(|(remote, (place, local))| (remote, place, local)).collect();
-        Ok((places, facts))
+        Ok(())
     }
-}
 
-impl Engine<'_> {
-    /// Where paths are kept, the reference keeps symbolic links too.
-    fn keeps_links(&self, path: &str) -> bool {
+    /// Where a path stands in the action; `None` if it is left out. Where paths are kept, the
+    /// reference puts the links on the way there too, and a file at its real place.
+    fn settle(&self, path: &str, places: &mut Gathering) -> Option<String> {
         let settings = &self.session.settings;
-        settings.no_path_rewrite
-            && !settings.local_defaults
-            && settings.working_dir_prefix.is_empty()
-            && (settings.global_paths || !path.starts_with('/'))
+        let rules = &self.session.rules;
+        let relative = !path.starts_with('/');
+        let prefixed = !settings.working_dir_prefix.is_empty();
+        if !settings.keeps_links() || (relative && prefixed) {
+            return Some(rules.rewrite_input(path));
+        }
+        let full = if relative { paths::absolute(path, &rules.directory) } else { rules.map(path) };
+        let found = links::follow(&full);
+        for (link, target) in found.links {
+            places.insert(link, (Place::Symlink(target), None));
+        }
+        for left in found.left {
+            places.entry(left).or_insert((Place::Directory, None));
+        }
+        let here = !prefixed && paths::is_below(&found.real, &rules.directory);
+        (here || settings.global_paths).then_some(found.real)
     }
 }
 
-/// Puts the links that lead to a file; answers with its real place, in the form of `path`.
-fn followed(
-    path: &str,
-    directory: &str,
-    places: &mut BTreeMap<String, (Place, Option<PathBuf>)>,
-) -> String {
-    let shown = |full: &str| {
-        if path.starts_with('/') { full.to_owned() } else { paths::relative(full, directory) }
-    };
-    let found = links::follow(&paths::absolute(path, directory));
-    for (link, target) in found.links {
-        places.insert(shown(&link), (Place::Symlink(target), None));
-    }
-    for left in found.left {
-        places.entry(shown(&left)).or_insert((Place::Directory, None));
-    }
-    shown(&found.real)
+fn listed(places: Gathering) -> Places {
+    places.into_iter().map(|(remote, (place, local))| (remote, place, local)).collect()
 }
 
 fn fact(path: &str, known: &KnownFile) -> InputFact {

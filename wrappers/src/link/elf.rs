@@ -75,9 +75,20 @@ where
     Some(found)
 }
 
+/// What libraries need in turn.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Closure {
+    /// Libraries that were found, as the search path names them, sorted.
+    pub found: Vec<PathBuf>,
+    /// Some other was not.
+    pub missing: bool,
+}
+
 /// Where shared libraries are searched.
 #[derive(Clone, Debug, Default)]
 pub struct LibraryPath {
+    /// The current directory, from which the others are seen.
+    pub directory: PathBuf,
     /// Before what the library itself says.
     pub first: Vec<PathBuf>,
     /// After it.
@@ -102,25 +113,27 @@ impl LibraryPath {
         ] {
             last.push(PathBuf::from(fixed));
         }
-        Self { first: Vec::new(), last }
+        Self { directory: PathBuf::from("/"), first: Vec::new(), last }
     }
 
-    /// Every library that `files` need, directly or through each other; those that are not found
-    /// are left out. The files themselves are not in the answer.
+    /// Every library that `files` need, directly or through each other. The files themselves are
+    /// not in the answer.
     #[must_use]
-    pub fn closure(&self, files: &[PathBuf]) -> Vec<PathBuf> {
+    pub fn closure(&self, files: &[PathBuf]) -> Closure {
         let mut seen: HashSet<PathBuf> = files.iter().cloned().collect();
         let mut by_name: HashMap<String, Option<PathBuf>> = HashMap::new();
         let mut queue = files.to_vec();
         let mut found = Vec::new();
+        let mut missing = false;
         while let Some(file) = queue.pop() {
-            let Some(dynamic) = dynamic(&file) else { continue };
+            let Some(dynamic) = dynamic(&self.directory.join(&file)) else { continue };
             let origin = file.parent().unwrap_or(Path::new("/"));
             for name in &dynamic.needed {
                 let path = by_name
                     .entry(name.clone())
                     .or_insert_with(|| self.find(name, &dynamic.run_path, origin))
                     .clone();
+                missing |= path.is_none();
                 if let Some(path) = path
                     && seen.insert(path.clone())
                 {
@@ -130,7 +143,7 @@ impl LibraryPath {
             }
         }
         found.sort();
-        found
+        Closure { found, missing }
     }
 
     fn find(&self, name: &str, run_path: &[String], origin: &Path) -> Option<PathBuf> {
@@ -147,7 +160,7 @@ impl LibraryPath {
             .chain(own)
             .chain(self.last.iter().cloned())
             .map(|directory| directory.join(name))
-            .find(|path| path.is_file())
+            .find(|path| self.directory.join(path).is_file())
     }
 }
 
@@ -198,7 +211,7 @@ mod tests {
         else {
             return;
         };
-        let closure = LibraryPath::of_machine().closure(&[shell]);
+        let closure = LibraryPath::of_machine().closure(&[shell]).found;
         assert!(closure.iter().any(|path| path.to_string_lossy().contains("libc")), "{closure:?}");
     }
 

@@ -63,7 +63,7 @@ pub fn inputs(search: &Search<'_>, words: &[String]) -> Result<LinkInputs, Reaso
         shared: Vec::new(),
     };
     state.follow(words)?;
-    state.needed();
+    state.needed()?;
     Ok(state.found)
 }
 
@@ -235,7 +235,10 @@ impl State<'_> {
         for directory in self.dirs.clone() {
             for name in names {
                 let path = format!("{}/{name}", directory.trim_end_matches('/'));
-                let path = path.strip_prefix("./").map_or(path.clone(), str::to_owned);
+                let path = match self.search.as_reference && !path.starts_with('/') {
+                    true => paths::normalise(&path),
+                    false => path.strip_prefix("./").map_or(path.clone(), str::to_owned),
+                };
                 let full = PathBuf::from(paths::absolute(&path, self.search.directory));
                 if full.is_file() {
                     return self.file(&path);
@@ -251,26 +254,32 @@ impl State<'_> {
     }
 
     /// What the shared libraries need in turn.
-    fn needed(&mut self) {
-        let machine = LibraryPath::of_machine();
-        let all = |list: &[String]| -> Vec<PathBuf> {
-            list.iter().map(|path| paths::absolute(path, self.search.directory).into()).collect()
-        };
-        let mut first = all(&self.run_path_link);
-        first.extend(all(&self.run_path));
-        first.extend(all(self.search.searched_first));
-        let mut last = machine.last;
-        if self.search.as_reference {
-            last = all(&self.dirs).into_iter().chain(last).collect();
-        } else {
-            last.extend(all(&self.dirs));
+    fn needed(&mut self) -> Result<(), Reason> {
+        let search = self.search;
+        let first = self
+            .run_path_link
+            .iter()
+            .chain(&self.run_path)
+            .chain(search.searched_first)
+            .map(PathBuf::from)
+            .collect();
+        let mut last = LibraryPath::of_machine().last;
+        if !search.as_reference {
+            last.extend(self.dirs.iter().map(PathBuf::from));
         }
-        for library in (LibraryPath { first, last }).closure(&self.shared) {
+        let path = LibraryPath { directory: PathBuf::from(search.directory), first, last };
+        let closure = path.closure(&self.shared);
+        // The linker warns at most; the reference does not go on.
+        if search.as_reference && closure.missing {
+            return Err(Reason::LibraryMissing);
+        }
+        for library in closure.found {
             if let Some(path) = library.to_str() {
                 let tidy = paths::normalise(path);
-                self.push(if self.search.as_reference { &tidy } else { path });
+                self.push(if search.as_reference { &tidy } else { path });
             }
         }
+        Ok(())
     }
 }
 

@@ -30,11 +30,16 @@ pub(super) fn run(engine: &mut Engine<'_>, command: &[String]) -> Outcome {
     };
     // A compiler's command is rewritten as always; any other stands as it is.
     let known = super::understand(session, command).ok().map(|(job, _)| job);
-    let (arguments, made, directories) = match known {
-        Some(job) => (job.arguments, job.made, job.directories),
+    let (arguments, made, directories, passages) = match known {
+        Some(job) => (job.arguments, job.made, job.directories, job.passages),
         None => {
             let program = session.rules.rewrite_program(&program);
-            ([program].into_iter().chain(rest.iter().cloned()).collect(), Vec::new(), Vec::new())
+            (
+                [program].into_iter().chain(rest.iter().cloned()).collect(),
+                Vec::new(),
+                Vec::new(),
+                Vec::new(),
+            )
         }
     };
     let job = Job {
@@ -60,6 +65,7 @@ pub(super) fn run(engine: &mut Engine<'_>, command: &[String]) -> Outcome {
         machine: String::new(),
         made,
         directories,
+        passages,
         further_inputs: Vec::new(),
         cold: None,
         manifest: false,
