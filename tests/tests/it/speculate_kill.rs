@@ -344,3 +344,59 @@ fn a_casd_that_is_killed_while_priming() {
     lab.goes_on(&graph);
     kill(server);
 }
+
+/// The processes whose command line names `text`.
+fn processes(text: &str) -> Vec<String> {
+    let all = std::fs::read_dir("/proc").expect("processes").flatten();
+    all.filter(|entry| {
+        let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).contains(text)
+    })
+    .map(|entry| entry.file_name().to_string_lossy().into_owned())
+    .filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()))
+    .collect()
+}
+
+#[test]
+fn a_casd_of_ours_ends_with_us() {
+    let Some(program) = peer("buildbox-casd", buildbox("buildbox-casd")) else { return };
+    let lab = Lab::new(temp(), None);
+    let cache = lab.path("cache");
+    std::fs::create_dir_all(cache.join("cas/objects")).expect("a cache");
+    let graph = lab.path("graph.json");
+    std::fs::write(&graph, r#"{"elements": [{"name": "a"}]}"#).expect("a graph");
+    let text = |path: &std::path::Path| path.to_str().expect("a path").to_owned();
+    let start = || {
+        // Waits for news, which never come.
+        let mut prime = lab.speculate(&["prime", "--follow", "--graph", &text(&graph)]);
+        prime.args(["--casd-cache", &text(&cache), "--casd", &text(&program)]);
+        let child = prime.stdin(Stdio::piped()).spawn().expect("it starts");
+        // The shell around it, casd itself, and ours.
+        for _ in 0..6000 {
+            if processes(&text(&cache)).len() >= 3 {
+                return child;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        panic!("casd did not start");
+    };
+    let gone = || {
+        for _ in 0..6000 {
+            if processes(&text(&cache)).is_empty() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        panic!("still there: {:?}", processes(&text(&cache)));
+    };
+    kill(start());
+    gone();
+    let mut child = start();
+    run(Command::new("kill").arg(child.id().to_string()));
+    child.wait().expect("its end");
+    gone();
+    let mut child = start();
+    drop(child.stdin.take());
+    assert_eq!(child.wait().expect("its end").code(), Some(0));
+    gone();
+}
