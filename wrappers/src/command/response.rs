@@ -27,6 +27,22 @@ pub fn split(text: &str) -> Vec<String> {
     words
 }
 
+/// A word as it must stand in a response file to be read as itself.
+#[must_use]
+pub fn quote(word: &str) -> String {
+    if word.is_empty() {
+        return "''".to_owned();
+    }
+    let mut quoted = String::with_capacity(word.len());
+    for character in word.chars() {
+        if character.is_ascii_whitespace() || matches!(character, '\\' | '\'' | '"') {
+            quoted.push('\\');
+        }
+        quoted.push(character);
+    }
+    quoted
+}
+
 /// A command line with its response files opened.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Expanded {
@@ -107,6 +123,9 @@ mod tests {
     fn words() {
         assert_eq!(split("a  b\n'c d' \"e\\\"f\" g\\ h ''"), ["a", "b", "c d", "e\"f", "g h", ""]);
         assert!(split(" \n").is_empty());
+        for word in ["a", "", "a b", "a\nb", "'\"\\", "@f", "\u{20ac}"] {
+            assert_eq!(split(&quote(word)), [word]);
+        }
     }
 
     #[test]

@@ -4,178 +4,262 @@
 //! leave neither the old file nor the new one. So they get a copy in the same folder (where the
 //! paths in thin archives come out right), and the copy takes the file's place when they are done.
 
-use std::io;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use nix::unistd::{AccessFlags, access};
+use tempfile::TempPath;
 
+use crate::command::response::{self, Expanded};
 use crate::link::archive;
 use crate::paths;
 
 use super::Job;
+use super::place::Place;
+
+/// Makes a script that calls files otherwise: the script, and the other name of a file.
+pub type Rename = fn(&str, &dyn Fn(&str) -> Option<String>) -> String;
+
+/// How a command names the files that it changes in place.
+#[derive(Clone, Debug, Default)]
+pub struct InPlace {
+    /// Its arguments with response files opened.
+    pub expanded: Expanded,
+    /// Those of its words that are names of such files.
+    pub at: Vec<usize>,
+    /// A script on standard input that names them.
+    pub script: Option<Rename>,
+}
 
 /// The copies that a tool works on.
 pub(super) struct Aside {
     files: Vec<Copied>,
+    /// The arguments with the copies named.
+    pub(super) words: Vec<String>,
+    /// The script with the copies named.
+    pub(super) script: Option<Vec<u8>>,
+    /// Response files in which the copies are named.
+    lists: Vec<TempPath>,
+    /// What they stand for, and what they are called.
+    list_names: Vec<(String, String)>,
 }
 
 struct Copied {
-    /// The file, absolute.
-    path: PathBuf,
-    /// As the command names it.
-    name: String,
-    /// The copy, absolute; removed when dropped.
-    copy: tempfile::TempPath,
-    /// The copy, as the command is to name it.
-    copy_name: String,
+    place: Place,
+    /// Names of the file in the command, and what the copy is called instead.
+    names: Vec<(String, String)>,
+    /// Removed when dropped.
+    copy: TempPath,
+    /// Its inode, if it is a copy of something: a tool that writes through it leaves it the same.
+    inode: Option<u64>,
+    /// Whether what it is a copy of can be what a tool makes.
+    was_whole: bool,
 }
 
 impl Aside {
-    /// Copies what the command changes. `None` if it must run on the files themselves: where it
-    /// could not write to them, or others would not see the change.
+    /// Copies what the command changes. `None` if it must run on the files themselves, to which
+    /// it cannot write.
     ///
     /// # Errors
     /// If there is no room for a copy.
-    pub(super) fn prepare(job: &Job, directory: &str) -> io::Result<Option<Self>> {
-        if !job.in_place {
-            return Ok(None);
-        }
-        let mut files = Vec::new();
+    pub(super) fn prepare(job: &Job, directory: &str, lists: &Path) -> io::Result<Option<Self>> {
+        let Some(in_place) = &job.in_place else { return Ok(None) };
+        let mut files: Vec<Copied> = Vec::new();
         for product in &job.products {
-            let path = PathBuf::from(paths::absolute(&product.local, directory));
-            match copy(&path, &product.local) {
-                Ok(Some(copied)) => files.push(copied),
-                Ok(None) => return Ok(None),
+            match copy(&product.local, directory, &mut files) {
+                Ok(true) => {}
+                Ok(false) => return Ok(None),
                 Err(error) if is_full(&error) => return Err(error),
                 // The tool says what is wrong with the folder.
                 Err(_) => return Ok(None),
             }
         }
-        // A name that stands in a response file only would stay what it is.
-        let script = job.stdin.as_deref().and_then(|script| std::str::from_utf8(script).ok());
-        let named = |file: &Copied| {
-            job.real.iter().skip(1).any(|word| *word == file.name)
-                || script.is_some_and(|text| words_of(text).any(|word| word == file.name))
+        let mut aside = Self {
+            files,
+            words: Vec::new(),
+            script: None,
+            lists: Vec::new(),
+            list_names: Vec::new(),
         };
-        Ok(files.iter().all(named).then_some(Self { files }))
-    }
-
-    /// The words of the command with the copies named.
-    pub(super) fn words(&self, words: &[String]) -> Vec<String> {
-        let named = |word: &String| {
-            let found = self.files.iter().find(|file| file.name == *word);
-            found.map_or_else(|| word.clone(), |file| file.copy_name.clone())
-        };
-        words.iter().map(named).collect()
-    }
-
-    /// A script with the copies named.
-    pub(super) fn script(&self, script: &[u8]) -> Vec<u8> {
-        let Ok(text) = std::str::from_utf8(script) else { return script.to_vec() };
-        let mut out = String::with_capacity(text.len());
-        for part in text.split_inclusive(ends_word) {
-            let word = part.trim_end_matches(ends_word);
-            match self.files.iter().find(|file| file.name == word) {
-                Some(file) => {
-                    out.push_str(&file.copy_name);
-                    out.push_str(&part[word.len()..]);
-                }
-                None => out.push_str(part),
-            }
+        aside.words = aside.renamed(in_place, job.real.get(1..).unwrap_or_default(), lists)?;
+        if let Some(bytes) = &job.stdin {
+            let renamed = std::str::from_utf8(bytes).ok().zip(in_place.script);
+            let Some((text, rename)) = renamed else { return Ok(None) };
+            aside.script = Some(rename(text, &|name| aside.copy_name(name)).into_bytes());
         }
-        out.into_bytes()
+        Ok(Some(aside))
+    }
+
+    /// The arguments with the copies named. Of response files only those are rewritten that name
+    /// one: `gcc-ar` wants its first words on the command line itself.
+    fn renamed(
+        &mut self,
+        in_place: &InPlace,
+        arguments: &[String],
+        lists: &Path,
+    ) -> io::Result<Vec<String>> {
+        let expanded = &in_place.expanded;
+        let renamed = |(at, word): (usize, &String)| {
+            let name = in_place.at.contains(&at).then(|| self.copy_name(word)).flatten();
+            name.unwrap_or_else(|| word.clone())
+        };
+        let words: Vec<String> = expanded.words.iter().enumerate().map(renamed).collect();
+        let (mut at, mut file) = (0, 0);
+        let mut out = Vec::with_capacity(arguments.len());
+        for argument in arguments {
+            let opened = argument.strip_prefix('@');
+            if opened.is_none() || opened != expanded.files.get(file).map(String::as_str) {
+                out.extend(words.get(at).cloned());
+                at += 1;
+                continue;
+            }
+            let inside = |at: &usize| expanded.origin.get(*at) == Some(&Some(file));
+            let end = (at..).find(|at| !inside(at)).unwrap_or(at);
+            out.push(match in_place.at.iter().any(|place| (at..end).contains(place)) {
+                false => argument.clone(),
+                true => {
+                    let list = list(&words[at..end], lists)?;
+                    let word = format!("@{}", list.display());
+                    self.list_names.push((argument.clone(), word.clone()));
+                    self.lists.push(list);
+                    word
+                }
+            });
+            (at, file) = (end, file + 1);
+        }
+        Ok(out)
+    }
+
+    fn copy_name(&self, name: &str) -> Option<String> {
+        self.files.iter().find_map(|file| file.copy_name(name))
     }
 
     /// What the tool said, with the files named again.
     pub(super) fn said(&self, text: Vec<u8>) -> Vec<u8> {
-        let mut text = text;
-        for file in &self.files {
-            let copy = file.copy_name.as_bytes();
+        let mut names: Vec<_> = self.files.iter().flat_map(|file| &file.names).collect();
+        names.extend(&self.list_names);
+        // The name of one may be the end of another's.
+        names.sort_by_key(|(_, copy)| std::cmp::Reverse(copy.len()));
+        names.into_iter().fold(text, |text, (name, copy)| {
             let mut out = Vec::with_capacity(text.len());
             let mut rest = &text[..];
-            while let Some(at) = memchr::memmem::find(rest, copy) {
+            while let Some(at) = memchr::memmem::find(rest, copy.as_bytes()) {
                 out.extend_from_slice(&rest[..at]);
-                out.extend_from_slice(file.name.as_bytes());
+                out.extend_from_slice(name.as_bytes());
                 rest = &rest[at + copy.len()..];
             }
             out.extend_from_slice(rest);
-            text = out;
-        }
-        text
+            out
+        })
     }
 
     /// Puts the copies in place.
     ///
     /// # Errors
-    /// If one cannot be renamed; the file is then what it was.
+    /// If it cannot be done; the file is then what it was.
     pub(super) fn keep(self) -> io::Result<()> {
+        self.files.into_iter().try_for_each(Copied::keep)
+    }
+
+    /// After a failure: `strip` goes on with the other files when it fails with one of them. So each
+    /// file that it changed is tried by itself, and kept if the tool ends well.
+    pub(super) fn keep_each(self, in_place: &InPlace, run: impl Fn(&[String]) -> bool) {
+        if self.files.len() < 2 {
+            return;
+        }
         for file in self.files {
-            // A tool may end well without having made the file.
-            if file.copy.exists() {
-                // `ar -M` does not say by its status that it could not write.
-                if !archive::is_whole(&file.copy) {
-                    let what = format!("`{}` was not written whole; it is as it was", file.name);
-                    return Err(io::Error::other(what));
-                }
-                file.copy.persist(&file.path).map_err(|error| error.error)?;
+            if is_same(file.place.real(), &file.copy).unwrap_or(true) {
+                continue;
+            }
+            let renamed = |(at, word): (usize, &String)| match in_place.at.contains(&at) {
+                true => file.copy_name(word),
+                false => Some(word.clone()),
+            };
+            let words: Vec<String> =
+                in_place.expanded.words.iter().enumerate().filter_map(renamed).collect();
+            if file.place.copy_to(&file.copy).is_ok() && run(&words) {
+                // What went wrong was said already.
+                let _kept = file.keep();
             }
         }
-        Ok(())
     }
 }
 
-/// Whether a character stands between the words of a script.
-fn ends_word(character: char) -> bool {
-    character.is_whitespace() || character == ',' || character == ';'
-}
-
-fn words_of(script: &str) -> impl Iterator<Item = &str> {
-    script.split(ends_word)
-}
-
-/// A copy beside `path`; a name without a file if there is none to copy. `None` if the tool must
-/// have the file itself.
-fn copy(path: &Path, name: &str) -> io::Result<Option<Copied>> {
-    let there = match std::fs::symlink_metadata(path) {
-        Ok(metadata) => Some(metadata),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(error) => return Err(error),
-    };
-    if !is_replaceable(path) {
-        return Ok(None);
+impl Copied {
+    fn copy_name(&self, name: &str) -> Option<String> {
+        self.names.iter().find(|(known, _)| known == name).map(|(_, copy)| copy.clone())
     }
-    let folder = path.parent().unwrap_or(Path::new("/"));
-    let own = paths::file_name(name);
-    let suffix = own.rsplit_once('.').map(|(_, suffix)| format!(".{suffix}")).unwrap_or_default();
-    let file =
-        tempfile::Builder::new().prefix(".forerunner-").suffix(&suffix).tempfile_in(folder)?;
-    let copy = file.into_temp_path();
-    match &there {
-        None => std::fs::remove_file(&copy)?,
-        Some(metadata) => {
-            std::fs::copy(path, &copy)?;
-            let mode = std::fs::Permissions::from_mode(metadata.mode() & 0o7777);
-            // Only root may give a file away; anybody else owns what it could write here.
-            let _given =
-                std::os::unix::fs::chown(&copy, Some(metadata.uid()), Some(metadata.gid()));
-            std::fs::set_permissions(&copy, mode)?;
+
+    fn keep(self) -> io::Result<()> {
+        // A tool may end well without having made the file.
+        let Ok(made) = std::fs::metadata(&self.copy) else { return Ok(()) };
+        // `ar -M` does not say by its status that it could not write. What was torn before is no
+        // better afterwards.
+        if self.was_whole && !archive::is_whole(&self.copy) {
+            let name = self.names.first().map(|(name, _)| name.as_str()).unwrap_or_default();
+            let what = format!("`{name}` was not written whole; it is as it was");
+            return Err(io::Error::other(what));
         }
+        match self.inode {
+            Some(inode) if inode == made.ino() => self.place.put(self.copy),
+            _ => self.place.replace(self.copy),
+        }
+    }
+}
+
+/// A response file of these words.
+fn list(words: &[String], folder: &Path) -> io::Result<TempPath> {
+    let list = tempfile::Builder::new().prefix("forerunner-words-").tempfile_in(folder)?;
+    let quoted: Vec<String> = words.iter().map(|word| response::quote(word)).collect();
+    std::fs::write(list.path(), quoted.join("\n") + "\n")?;
+    Ok(list.into_temp_path())
+}
+
+/// Makes a copy beside the file `name`; a name without a file if there is none to copy. `false` if
+/// the tool must have the file itself.
+fn copy(name: &str, directory: &str, files: &mut Vec<Copied>) -> io::Result<bool> {
+    let path = PathBuf::from(paths::absolute(name, directory));
+    let Some(place) = Place::find(&path) else { return Ok(false) };
+    let folder = &name[..name.len() - paths::file_name(name).len()];
+    if let Some(known) = files.iter_mut().find(|file| file.place.real() == place.real()) {
+        // The same file by another name; from another folder it would be another thin archive.
+        let Some(file) = known.copy.file_name().and_then(|file| file.to_str()) else {
+            return Ok(false);
+        };
+        known.names.push((name.to_owned(), format!("{folder}{file}")));
+        return Ok(known.copy.parent() == path.parent());
+    }
+    let copy = place.temporary()?;
+    let (mut inode, mut was_whole) = (None, true);
+    if place.is_taken() {
+        place.copy_to(&copy)?;
+        inode = Some(std::fs::metadata(&copy)?.ino());
+        was_whole = archive::is_whole(&copy);
+    } else {
+        std::fs::remove_file(&copy)?;
     }
     let file = copy.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let copy_name = format!("{}{file}", &name[..name.len() - own.len()]);
-    Ok(Some(Copied { path: path.to_owned(), name: name.to_owned(), copy, copy_name }))
+    let names = vec![(name.to_owned(), format!("{folder}{file}"))];
+    files.push(Copied { place, names, copy, inode, was_whole });
+    Ok(true)
 }
 
-/// Whether another file may take the place of what a tool changes in place: not where the tool
-/// could not write, or others would not see the change through another name of the file.
-pub(super) fn is_replaceable(path: &Path) -> bool {
-    match std::fs::symlink_metadata(path) {
-        Ok(metadata) => {
-            let alone = metadata.is_file() && metadata.nlink() == 1;
-            alone && access(path, AccessFlags::W_OK).is_ok()
+/// Whether two files have the same content.
+fn is_same(one: &Path, other: &Path) -> io::Result<bool> {
+    let (mut one, mut other) =
+        (BufReader::new(File::open(one)?), BufReader::new(File::open(other)?));
+    loop {
+        let (here, there) = (one.fill_buf()?, other.fill_buf()?);
+        let length = here.len().min(there.len());
+        if here[..length] != there[..length] || (length == 0 && here.len() != there.len()) {
+            return Ok(false);
         }
-        Err(error) => error.kind() == io::ErrorKind::NotFound,
+        if length == 0 {
+            return Ok(true);
+        }
+        one.consume(length);
+        other.consume(length);
     }
 }
 

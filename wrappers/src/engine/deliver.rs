@@ -11,7 +11,8 @@ use crate::paths;
 use crate::settings::Work;
 use crate::stat_cache::StatCache;
 
-use super::{Engine, Job, aside};
+use super::place::Place;
+use super::{Engine, Job};
 
 impl Engine<'_> {
     /// Writes the outputs of a result and replays what the tool said; answers with the number of
@@ -32,6 +33,7 @@ impl Engine<'_> {
         let mut bytes = 0;
         if !settings.dont_save_output {
             let mut files = Vec::new();
+            let mut places = Vec::new();
             for product in &job.products {
                 let found = result.output_files.iter().find(|file| file.path == product.remote);
                 let file = match found {
@@ -47,28 +49,37 @@ impl Engine<'_> {
                     && file.contents.len() as u64 == digest.size())
                 .then_some(&file.contents[..])
                 .filter(|content| settings.function.digest(content) == digest);
-                let path = PathBuf::from(paths::absolute(&product.local, &self.session.directory));
-                if is_special(&path) || (job.in_place && !aside::is_replaceable(&path)) {
-                    return Err(CacheError::Incomplete(*action, product.local.clone()));
-                }
+                let mut path =
+                    PathBuf::from(paths::absolute(&product.local, &self.session.directory));
+                let unfit = || CacheError::Incomplete(*action, product.local.clone());
+                let place = match job.in_place {
+                    // Only a run of the tool shows what it does to links.
+                    Some(_) => {
+                        let place = Place::find(&path).filter(Place::is_plain);
+                        Some(place.ok_or_else(unfit)?)
+                    }
+                    None if is_special(&path) => return Err(unfit()),
+                    None => None,
+                };
                 // A tool that rewrites a file in place often finds it as it would be.
-                let in_place = job.work == Work::Tool
+                let equal = job.work == Work::Tool
                     && known
                         .as_mut()
                         .is_some_and(|known| is_there(known, &path, &digest, file.is_executable));
-                if in_place && touch(&path) {
+                if equal && touch(&path) {
                     continue;
+                }
+                if let Some(place) = place {
+                    let failed = |error| CacheError::File(path.clone(), error);
+                    let temporary = place.temporary().map_err(failed)?;
+                    let place_path = std::mem::replace(&mut path, temporary.to_path_buf());
+                    places.push((place, temporary, place_path));
                 }
                 files.push(Delivery { digest, inline, path, executable: file.is_executable });
             }
-            let modes: Vec<_> =
-                files.iter().map(|file| job.in_place.then(|| mode(&file.path))).collect();
             cache.deliver(&files)?;
-            for (file, mode) in files.iter().zip(modes) {
-                // What was changed in place keeps its mode.
-                if let Some(Some(mode)) = mode {
-                    let _set = std::fs::set_permissions(&file.path, mode);
-                }
+            for (place, temporary, path) in places {
+                place.put(temporary).map_err(|error| CacheError::File(path, error))?;
             }
         }
         // A reader that went away is the user's wish.
@@ -93,10 +104,6 @@ fn touch(path: &Path) -> bool {
         .open(path)
         .and_then(|file| file.set_modified(SystemTime::now()))
         .is_ok()
-}
-
-fn mode(path: &Path) -> Option<std::fs::Permissions> {
-    std::fs::metadata(path).ok().map(|metadata| metadata.permissions())
 }
 
 /// Whether a tool would write through what stands there instead of replacing it.

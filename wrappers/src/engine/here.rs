@@ -165,33 +165,39 @@ impl Engine<'_> {
         let Some((program, arguments)) = job.real.split_first() else {
             return (None, Outcome::Exit(127));
         };
-        let aside = match Aside::prepare(job, &self.session.directory) {
-            Ok(aside) => aside,
-            Err(error) => {
-                // Without room for a copy there is none for the result either, and the tool would
-                // tear what is there.
-                let named = job.products.iter().map(|product| product.local.as_str());
-                let named = named.collect::<Vec<_>>().join("`, `");
-                let _written = writeln!(self.err, "{}: `{named}`: {error}", job.label);
-                return (None, Outcome::Exit(1));
-            }
+        let aside =
+            match Aside::prepare(job, &self.session.directory, &self.session.settings.tmpdir) {
+                Ok(aside) => aside,
+                Err(error) => {
+                    // Without room for a copy there is none for the result either, and the tool would
+                    // tear what is there.
+                    let named = job.products.iter().map(|product| product.local.as_str());
+                    let named = named.collect::<Vec<_>>().join("`, `");
+                    let _written = writeln!(self.err, "{}: `{named}`: {error}", job.label);
+                    return (None, Outcome::Exit(1));
+                }
+            };
+        let stdin = job.stdin.as_deref().map(<[u8]>::to_vec);
+        let (arguments, stdin) = match &aside {
+            Some(aside) => (aside.words.clone(), aside.script.clone().or(stdin)),
+            None => ([arguments, further].concat(), stdin),
         };
-        let mut arguments = arguments.to_vec();
-        arguments.extend_from_slice(further);
-        let mut stdin = job.stdin.as_deref().map(<[u8]>::to_vec);
-        if let Some(aside) = &aside {
-            arguments = aside.words(&arguments);
-            stdin = stdin.map(|script| aside.script(&script));
-        }
         match run::capture(program, &arguments, stdin.as_deref(), &[]) {
             Ok(mut captured) => {
                 self.session.figures.time("execute_local_with_action_result", captured.took);
                 if let Some(aside) = aside {
                     captured.stdout = aside.said(captured.stdout);
                     captured.stderr = aside.said(captured.stderr);
-                    if captured.code == 0
-                        && let Err(error) = aside.keep()
-                    {
+                    let kept = match &job.in_place {
+                        Some(in_place) if captured.code != 0 => {
+                            aside.keep_each(in_place, |words| {
+                                run::ask(program, words).is_ok_and(|asked| asked.code == 0)
+                            });
+                            Ok(())
+                        }
+                        _ => aside.keep(),
+                    };
+                    if let Err(error) = kept {
                         let _written = self.err.write_all(&captured.stderr);
                         let _written = writeln!(self.err, "{}: {error}", job.label);
                         return (None, Outcome::Exit(1));
@@ -256,7 +262,8 @@ impl Engine<'_> {
         let mut bytes = 0;
         for product in &job.products {
             let path = PathBuf::from(paths::absolute(&product.local, &self.session.directory));
-            if deliver::is_special(&path) || !path.exists() {
+            let special = job.in_place.is_none() && deliver::is_special(&path);
+            if special || !path.exists() {
                 if captured.code == 0 {
                     return Ok(None);
                 }

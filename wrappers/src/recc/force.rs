@@ -72,7 +72,7 @@ pub(super) fn run(engine: &mut Engine<'_>, command: &[String]) -> Outcome {
         sources: None,
         stdin: None,
         accept: None,
-        in_place: false,
+        in_place: None,
     };
     engine.run(&job, &mut Named)
 }

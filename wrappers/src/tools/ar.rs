@@ -14,6 +14,8 @@ pub struct ArCommand {
     pub inputs: Vec<String>,
     /// The archive.
     pub outputs: Vec<String>,
+    /// Which word names it, if a script does not.
+    pub at: Vec<usize>,
     /// Plugins named by the command.
     pub plugins: Vec<String>,
     /// Why it is not cached although its output is known.
@@ -29,9 +31,8 @@ impl ArCommand {
     }
 }
 
-/// Options with a long name that change nothing for us, or only how they are read.
-const LONG_VALUES: &[&str] =
-    &["--target", "--output", "--plugin", "--record-libdeps", "--format", "--rsp-quoting"];
+/// Options with a long name whose value names no file that we would have to know of.
+const LONG_VALUES: &[&str] = &["--target", "--record-libdeps", "--format", "--rsp-quoting"];
 
 /// What the letters say.
 #[derive(Default)]
@@ -40,10 +41,8 @@ struct Letters {
     index: bool,
     update: bool,
     real_times: bool,
-    thin: bool,
     relative: bool,
     count: bool,
-    prefix: bool,
 }
 
 impl Letters {
@@ -59,9 +58,7 @@ impl Letters {
                 'N' => self.count = true,
                 'u' => self.update = true,
                 'U' => self.real_times = true,
-                'T' => self.thin = true,
-                'P' => self.prefix = true,
-                'c' | 'D' | 'f' | 'o' | 'O' | 'S' | 'v' => {}
+                'c' | 'D' | 'f' | 'L' | 'o' | 'O' | 'P' | 'S' | 'T' | 'v' => {}
                 // `l` takes a value in newer versions only; `V` shows the version.
                 _ => return Err(Reason::Syntax),
             }
@@ -92,12 +89,12 @@ pub fn read(
         inputs: expanded.files.iter().chain(&expanded.nested).cloned().collect(),
         ..ArCommand::default()
     };
-    let mut names: Vec<&str> = Vec::new();
-    let mut words = expanded.words.iter();
+    let mut names: Vec<(usize, &str)> = Vec::new();
+    let mut words = expanded.words.iter().enumerate();
     let (mut only_names, mut lettered) = (false, false);
-    while let Some(word) = words.next() {
+    while let Some((at, word)) = words.next() {
         if only_names {
-            names.push(word);
+            names.push((at, word));
         } else if word == "--" {
             only_names = true;
         } else if let Some(long) = word.strip_prefix("--") {
@@ -106,23 +103,26 @@ pub fn read(
                 None => (word.as_str(), None),
             };
             match name {
-                "--thin" => letters.thin = true,
-                "--plugin" | "--target" | "--format" | "--rsp-quoting" => {
+                "--thin" => {}
+                name if name == "--plugin" || LONG_VALUES.contains(&name) => {
                     let value = match inline {
                         Some(value) => value,
-                        None => words.next().cloned().ok_or(Reason::Syntax)?,
+                        None => words.next().map(|(_, word)| word.clone()).ok_or(Reason::Syntax)?,
                     };
-                    if name == "--plugin" {
-                        command.plugins.push(value);
+                    match name {
+                        "--plugin" => command.plugins.push(value),
+                        // Response files would have to be read in another way.
+                        "--rsp-quoting" if value != "posix" => return Err(Reason::Response),
+                        _ => {}
                     }
                 }
-                name if LONG_VALUES.contains(&name) => return Err(Reason::Syntax),
                 _ if long.len() == 1 => return Err(Reason::Syntax),
                 _ => return Err(Reason::Operation),
             }
         } else if let Some(rest) = word.strip_prefix('-').filter(|rest| !rest.is_empty()) {
-            if rest.starts_with('X') {
-                return Err(Reason::Syntax);
+            // For other systems; it means nothing.
+            if rest == "X32_64" {
+                continue;
             }
             letters.take(rest)?;
             lettered = true;
@@ -131,7 +131,7 @@ pub fn read(
             letters.take(word)?;
             lettered = true;
         } else {
-            names.push(word);
+            names.push((at, word));
         }
     }
     if letters.operation == Some('M') {
@@ -144,7 +144,7 @@ pub fn read(
 
 fn finish(
     letters: &Letters,
-    names: Vec<&str>,
+    names: Vec<(usize, &str)>,
     directory: &str,
     mut command: ArCommand,
 ) -> Result<ArCommand, Reason> {
@@ -155,7 +155,7 @@ fn finish(
     if letters.count {
         names.next().ok_or(Reason::Syntax)?;
     }
-    let archive = names.next().ok_or(Reason::NoInput)?;
+    let (at, archive) = names.next().ok_or(Reason::NoInput)?;
     let there = exists(archive, directory);
     let operation = match letters.operation {
         Some(operation) => operation,
@@ -167,10 +167,6 @@ fn finish(
     } else if letters.update && there {
         command.refused = Some(Reason::MtimeUpdate);
     }
-    if letters.prefix && letters.thin {
-        // Full paths of members depend on where the archive is; ar itself resolves them.
-        command.outputs.clear();
-    }
     if there {
         command.add(archive, directory);
     } else if matches!(operation, 'd' | 'm' | 's') {
@@ -179,7 +175,7 @@ fn finish(
     }
     match operation {
         'r' | 'q' => {
-            for name in names {
+            for (_, name) in names {
                 // A thin archive holds what its members' archives hold.
                 command.add(name, directory);
             }
@@ -188,6 +184,7 @@ fn finish(
         _ => {}
     }
     command.outputs.push(archive.to_owned());
+    command.at.push(at);
     Ok(command)
 }
 
@@ -236,6 +233,10 @@ fn read_script(text: &str, directory: &str, command: &mut ArCommand) -> Result<(
             return Err(Reason::Syntax);
         }
         let (verb, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+        // What is saved stays, even if something fails after it.
+        if saved && !verb.eq_ignore_ascii_case("END") {
+            return Err(Reason::Operation);
+        }
         let operands: Vec<&str> =
             rest.split([',', ' ', '\t']).filter(|word| !word.is_empty()).collect();
         match verb.to_ascii_uppercase().as_str() {
@@ -271,6 +272,27 @@ fn read_script(text: &str, directory: &str, command: &mut ArCommand) -> Result<(
     }
     command.outputs.push(output);
     Ok(())
+}
+
+/// A script in which the archive that it makes or changes is called otherwise.
+#[must_use]
+pub fn rename_in_script(text: &str, other: &dyn Fn(&str) -> Option<String>) -> String {
+    let mut out = String::with_capacity(text.len());
+    for line in text.split_inclusive('\n') {
+        let (code, comment) = line.split_at(line.find([';', '*']).unwrap_or(line.len()));
+        let mut words = code.split_whitespace();
+        let verb = words.next().unwrap_or_default().to_ascii_uppercase();
+        let named = words.next().filter(|_| ["CREATE", "CREATETHIN", "OPEN"].contains(&&*verb));
+        match named.and_then(|name| Some((name, other(name)?))) {
+            // The verb comes first, and may hold the name.
+            Some((name, other)) => {
+                let (before, after) = code.rsplit_once(name).unwrap_or((code, ""));
+                out.extend([before, &other, after, comment]);
+            }
+            None => out.push_str(line),
+        }
+    }
+    out
 }
 
 /// Whether no member of an archive bears a time or an owner.
@@ -319,6 +341,14 @@ mod tests {
     }
 
     #[test]
+    fn scripts_with_another_name() {
+        let other = |name: &str| (name == "a").then(|| "b.tmp".to_owned());
+        let text = "open a\nADDMOD a\n* OPEN a\n CREATE\ta ; a\nDELETE a\nsave";
+        let renamed = "open b.tmp\nADDMOD a\n* OPEN a\n CREATE\tb.tmp ; a\nDELETE a\nsave";
+        assert_eq!(rename_in_script(text, &other), renamed);
+    }
+
+    #[test]
     fn operations() {
         let folder = tempfile::tempdir().expect("a directory");
         for (name, text) in [("a.o", "a"), ("b.o", "b"), ("old.a", "!<arch>\n"), ("r", "a.o b.o")] {
@@ -346,8 +376,12 @@ mod tests {
         ok("--thin -rc new.a a.o", "a.o", "new.a");
         ok("--plugin p.so rc new.a a.o", "a.o", "new.a");
         ok("rc new.a @r", "r a.o b.o", "new.a");
+        ok("-X32_64 rc new.a a.o", "a.o", "new.a");
+        ok("--record-libdeps=-lm rc new.a a.o", "a.o", "new.a");
+        ok("-rc -- old.a a.o", "old.a a.o", "old.a");
         ok("-M", "old.a a.o b.o", "n.a");
         for (line, reason) in [
+            ("--rsp-quoting=windows rc new.a a.o", Reason::Response),
             ("t old.a", Reason::Operation),
             ("x old.a", Reason::Operation),
             ("p old.a a.o", Reason::Operation),

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::command::response;
+use crate::engine::aside::InPlace;
 use crate::engine::{Engine, Outcome};
 use crate::link::archive::{self, Archive};
 use crate::paths;
@@ -27,12 +28,13 @@ fn request(session: &Session, name: &str, arguments: &[String]) -> Result<Reques
         response::expand(arguments, Path::new(&session.directory)).map_err(|_| Reason::Response)?;
     let mut parts = rear::plugin_files();
     parts.extend(rear::behind(session, &program));
-    let mut archives = Vec::new();
-    let mut words = expanded.words.iter();
-    while let Some(word) = words.next() {
+    let (mut archives, mut at) = (Vec::new(), Vec::new());
+    let mut refused = None;
+    let mut words = expanded.words.iter().enumerate();
+    while let Some((place, word)) = words.next() {
         match word.as_str() {
             "--plugin" => {
-                let plugin = words.next().ok_or(Reason::Syntax)?;
+                let (_, plugin) = words.next().ok_or(Reason::Syntax)?;
                 parts.push(PathBuf::from(paths::absolute(plugin, &session.directory)));
             }
             long if long.starts_with("--") => return Err(Reason::Operation),
@@ -40,14 +42,19 @@ fn request(session: &Session, name: &str, arguments: &[String]) -> Result<Reques
                 for letter in letters[1..].chars() {
                     match letter {
                         'D' => {}
-                        'U' => return Err(Reason::NonDeterministic),
+                        'U' => refused = Some(Reason::NonDeterministic),
                         // `-t` only sets a time.
                         't' => return Err(Reason::Operation),
                         _ => return Err(Reason::Syntax),
                     }
                 }
             }
-            archive => archives.push(archive.to_owned()),
+            archive => {
+                at.push(place);
+                if !archives.iter().any(|known| known == archive) {
+                    archives.push(archive.to_owned());
+                }
+            }
         }
     }
     if archives.is_empty() {
@@ -78,7 +85,8 @@ fn request(session: &Session, name: &str, arguments: &[String]) -> Result<Reques
         outputs: archives,
         parts,
         accept: Some(ar::is_deterministic),
-        in_place: true,
+        in_place: Some(InPlace { expanded, at, script: None }),
+        refused,
         ..Request::default()
     })
 }

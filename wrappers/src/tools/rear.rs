@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 
 use crate::command::response;
+use crate::engine::aside::InPlace;
 use crate::engine::{Engine, Outcome};
 use crate::paths;
 use crate::reason::Reason;
@@ -111,10 +112,10 @@ fn request(
         words: arguments.to_vec(),
         inputs: read.inputs,
         outputs: read.outputs,
+        in_place: Some(InPlace { expanded, at: read.at, script: Some(ar::rename_in_script) }),
         parts,
         stdin: stdin.clone(),
         accept: Some(ar::is_deterministic),
-        in_place: true,
         refused: read.refused,
         ..Request::default()
     })

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::command::products::with_suffix;
 use crate::command::response;
+use crate::engine::aside::InPlace;
 use crate::engine::{Engine, Outcome};
 use crate::make_rule;
 use crate::paths;
@@ -30,6 +31,10 @@ struct Reading {
     generated: Vec<(String, String)>,
     /// Operands.
     operands: Vec<String>,
+    /// Which words they are.
+    at: Vec<usize>,
+    /// Whether they are the files that are written.
+    rewritten: bool,
     /// The words without those that are left out when the tool is asked what it reads.
     asking: Vec<String>,
 }
@@ -112,7 +117,7 @@ fn request(
             }
         }
     }
-    let in_place = reading.outputs.iter().all(|output| inputs.contains(output));
+    let in_place = reading.rewritten.then_some(InPlace { expanded, at: reading.at, script: None });
     Ok(Request {
         label: tool.to_owned(),
         parts: parts(session, spec),
@@ -197,10 +202,11 @@ fn meaning<'a>(spec: &Spec, word: &'a str) -> Meaning<'a> {
 
 fn read(spec: &Spec, words: &[String]) -> Result<Reading, Reason> {
     let mut reading = Reading::default();
-    let mut at = words.iter();
+    let mut at = words.iter().enumerate();
     let mut only_operands = false;
-    while let Some(word) = at.next() {
+    while let Some((place, word)) = at.next() {
         if only_operands || !word.starts_with('-') {
+            reading.at.push(place);
             reading.operands.push(word.clone());
             continue;
         }
@@ -226,7 +232,7 @@ fn read(spec: &Spec, words: &[String]) -> Result<Reading, Reason> {
                 let separate = value.is_none();
                 let value = match value {
                     Some(value) => value.to_owned(),
-                    None => at.next().ok_or(Reason::Syntax)?.clone(),
+                    None => at.next().ok_or(Reason::Syntax)?.1.clone(),
                 };
                 if !spec.dependency_drops.contains(&name) {
                     reading.asking.push(word.clone());
@@ -263,6 +269,7 @@ impl Reading {
             Operands::Inputs => self.inputs.splice(0..0, operands).for_each(drop),
             Operands::InPlace => {
                 if self.outputs.is_empty() {
+                    self.rewritten = true;
                     self.outputs.clone_from(&operands);
                 } else if operands.len() > 1 {
                     return Err(Reason::Syntax);
@@ -271,6 +278,7 @@ impl Reading {
             }
             Operands::FromTo => match operands.as_slice() {
                 [one] => {
+                    self.rewritten = true;
                     self.inputs.push(one.clone());
                     self.outputs.push(one.clone());
                 }

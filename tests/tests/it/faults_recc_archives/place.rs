@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -19,10 +19,29 @@ pub(super) struct Case {
     pub(super) member: Option<&'static str>,
     /// No archive is there before.
     pub(super) fresh: bool,
+    pub(super) form: Form,
+}
+
+/// What stands at `lib.a`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    File,
+    /// A link to a file in another folder.
+    Link,
+    /// A file that is also called `twin.a`.
+    Twin,
 }
 
 const fn ar(name: &'static str, words: &'static [&'static str]) -> Case {
-    Case { name, tool: "ar", words, stdin: "", member: Some("two.o"), fresh: false }
+    Case {
+        name,
+        tool: "ar",
+        words,
+        stdin: "",
+        member: Some("two.o"),
+        fresh: false,
+        form: Form::File,
+    }
 }
 
 pub(super) const CASES: &[Case] = &[
@@ -39,14 +58,13 @@ pub(super) const CASES: &[Case] = &[
         ..ar("script that creates", &["-M"])
     },
     Case { tool: "ranlib", member: None, ..ar("ranlib", &["lib.a"]) },
+    Case { form: Form::Link, ..ar("through a link", &["rs", "lib.a", "two.o"]) },
+    Case { form: Form::Twin, ..ar("with a second name", &["rs", "lib.a", "two.o"]) },
+    ar("response file", &["@words"]),
 ];
 
-impl Case {
-    /// The same with other words.
-    pub(super) fn with_words(&self, words: &'static [&'static str]) -> Self {
-        Self { words, ..*self }
-    }
-}
+/// What stands in the response file.
+const WORDS: &str = "rs lib.a one.o two.o\n";
 
 /// How a command ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -83,6 +101,7 @@ impl Place {
         for name in ["members", "site"] {
             fs::create_dir(root.join(name)).expect("made");
         }
+        fs::write(root.join("members/words"), WORDS).expect("written");
         for name in ["zero", "one", "two", "other"] {
             let strings: Vec<String> = (0..1_500).map(|n| format!("\"{name} {n}\"")).collect();
             let text = format!("const char *{name}[] = {{{}}};\nint {name}_f;", strings.join(","));
@@ -128,9 +147,25 @@ impl Place {
             fs::copy(self.folder.path().join("members").join(name), self.path(name))
                 .expect("copied");
         }
-        if let Some(old) = self.old(case) {
-            fs::write(self.path("lib.a"), old).expect("written");
-        }
+        fs::write(self.path("words"), WORDS).expect("written");
+        let Some(old) = self.old(case) else { return };
+        fs::create_dir(self.path("real")).expect("made");
+        let (real, name) = (self.path("real/lib.a"), self.path("lib.a"));
+        let written = match case.form {
+            Form::File => fs::write(name, old),
+            Form::Link => fs::write(real, old).and_then(|()| symlink("real/lib.a", name)),
+            Form::Twin => {
+                fs::write(&name, old).and_then(|()| fs::hard_link(name, self.path("twin.a")))
+            }
+        };
+        written.expect("written");
+    }
+
+    /// What our wrappers left beside the archive.
+    pub(super) fn leftovers(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.path(".")).expect("readable").filter_map(Result::ok);
+        let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        names.filter(|name| name.contains(".forerunner-")).collect()
     }
 
     pub(super) fn archive(&self) -> Option<Vec<u8>> {
