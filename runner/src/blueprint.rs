@@ -12,6 +12,7 @@ use crate::sandbox::SandboxError;
 use crate::scratch::Scratch;
 use crate::seccomp::Program;
 use crate::settings::Settings;
+use crate::stage::Staged;
 use crate::toolchain;
 
 /// Where the socket is before it is bound into the sandbox.
@@ -26,12 +27,13 @@ pub(crate) fn socket(scratch: &Scratch) -> PathBuf {
 pub(crate) fn blueprint(
     settings: &Settings,
     job: &Job,
-    root: &Root,
+    staged: &Staged,
     scratch: &Scratch,
     forest: &Forest,
     tree: &Digest,
     own_group: bool,
 ) -> Result<Blueprint, Failure> {
+    let root = &staged.root;
     let mut mounts = Vec::new();
     if settings.host_toolchain {
         let lower = match root {
@@ -63,15 +65,16 @@ pub(crate) fn blueprint(
             over: None,
         });
     }
-    let pivot_at = scratch.path().join("pivot");
-    match std::fs::create_dir(&pivot_at) {
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-        other => other.map_err(Failure::file("make", &pivot_at))?,
-    }
+    // A directory that nothing is opened in afterwards, for the moment of the change.
+    let pivot_at = match root {
+        Root::Directory(path) => path.clone(),
+        Root::Overlay { upper, .. } => upper.clone(),
+    };
     let platform = &job.platform;
     Ok(Blueprint {
         root: root.clone(),
-        pivot_at: pivot_at.to_string_lossy().into_owned(),
+        subtrees: staged.subtrees.clone(),
+        pivot_at,
         outer: (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw()),
         inner: (platform.uid, platform.gid),
         own_group,

@@ -12,7 +12,7 @@ use crate::seccomp::Program;
 
 mod layout;
 
-pub(crate) use layout::{Blueprint, Mount, Root, plan};
+pub(crate) use layout::{Blueprint, Mount, Root, Subtree, plan};
 
 /// A namespace that the sandbox gets of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +79,8 @@ pub(crate) enum Step {
     Meet { root: Slot },
     /// Make the mount in this slot, which was placed, the root. The host is gone then.
     Pivot { root: Slot },
+    /// Let nothing be written through the mount in this slot from now on.
+    ReadOnly { slot: Slot },
     /// Make a directory unless something is there.
     Directory { path: CString, mode: u32 },
     /// Make an empty file unless something is there.
@@ -152,6 +154,7 @@ impl fmt::Display for Step {
             Self::Place { .. } => f.write_str("mount the root of the action"),
             Self::Meet { .. } => f.write_str("hand over the root"),
             Self::Pivot { .. } => f.write_str("enter the root of the action"),
+            Self::ReadOnly { .. } => f.write_str("make the root read-only"),
             Self::Directory { path, .. } => write!(f, "make the directory `{}`", show(path)),
             Self::EmptyFile { path } => write!(f, "make the file `{}`", show(path)),
             Self::Symlink { path, .. } => write!(f, "make the symlink `{}`", show(path)),

@@ -172,7 +172,7 @@ impl Run<'_> {
             let blueprint = blueprint::blueprint(
                 self.settings,
                 job,
-                &staged.root,
+                &staged,
                 scratch,
                 stager.forest,
                 root,
@@ -248,10 +248,15 @@ impl Run<'_> {
     ) -> Result<reapi::ActionResult, Failure> {
         let function = self.endpoint.function();
         let outputs = job.outputs.clone();
-        let captured: Captured = upload::upload(self.endpoint, move |sink| {
-            capture(root.as_fd(), &outputs, function, sink)
-        })
-        .await?;
+        let captured = if outputs.list.is_empty() {
+            // Not worth a thread.
+            Captured::default()
+        } else {
+            upload::upload(self.endpoint, move |sink| {
+                capture(root.as_fd(), &outputs, function, sink)
+            })
+            .await?
+        };
         let mut result = reapi::ActionResult {
             output_files: captured.files,
             output_directories: captured.directories,

@@ -7,7 +7,7 @@ use forerunner_reapi::Endpoint;
 use forerunner_store::{Hold, Store};
 
 use crate::failure::Failure;
-use crate::plan::Root;
+use crate::plan::{Root, Subtree};
 use crate::scratch::Scratch;
 use crate::settings::{Settings, StagingMode};
 
@@ -15,6 +15,7 @@ mod copy;
 mod local_cas;
 mod plain;
 mod properties;
+mod read_only;
 
 use local_cas::Lease;
 
@@ -24,6 +25,8 @@ pub(crate) struct Staged {
     pub(crate) root: Root,
     /// How it came there, for the log.
     pub(crate) how: &'static str,
+    /// Where it may not be written to, and where it may again. A server sees to that itself.
+    pub(crate) subtrees: Vec<Subtree>,
     lease: Option<Lease>,
     _hold: Option<Hold>,
 }
@@ -72,6 +75,7 @@ impl Stager<'_> {
                 return Ok(Staged {
                     root: Root::Directory(path),
                     how: "by the server",
+                    subtrees: Vec::new(),
                     lease: Some(lease),
                     _hold: None,
                 });
@@ -95,6 +99,7 @@ impl Stager<'_> {
         Ok(Staged {
             root: Root::Directory(text(&path)?),
             how: "by copies",
+            subtrees: read_only::subtrees(self.forest, root)?,
             lease: None,
             _hold: hold,
         })
@@ -119,10 +124,15 @@ impl Stager<'_> {
         for path in [&upper, &work] {
             std::fs::create_dir(path).map_err(Failure::file("make", path))?;
         }
+        let subtrees = match plain {
+            true => Vec::new(),
+            false => read_only::subtrees(self.forest, root)?,
+        };
         properties::apply_above(store, self.forest, root, &upper, plain)?;
         Ok(Staged {
             root: Root::Overlay { lower: text(&lower)?, upper: text(&upper)?, work: text(&work)? },
             how: "by an overlay on the store",
+            subtrees,
             lease: None,
             _hold: Some(hold),
         })

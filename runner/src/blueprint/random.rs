@@ -125,6 +125,7 @@ fn seeds() -> [Vec<u8>; 4] {
 fn sandbox(job: &Job, keep_tmp: bool) -> Option<Vec<Step>> {
     let blueprint = Blueprint {
         root: Root::Directory("/staged".to_owned()),
+        subtrees: Vec::new(),
         pivot_at: "/pivot".to_owned(),
         outer: (0, 0),
         inner: (job.platform.uid, job.platform.gid),

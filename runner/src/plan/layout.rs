@@ -40,6 +40,15 @@ pub(crate) enum Root {
     },
 }
 
+/// A directory of the tree at which it becomes read-only, or writable again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Subtree {
+    /// Path in the sandbox.
+    pub(crate) at: TreePath,
+    /// Whether nothing can be written.
+    pub(crate) read_only: bool,
+}
+
 /// A part of the host that the sandbox sees.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Mount {
@@ -60,6 +69,8 @@ pub(crate) struct Mount {
 pub(crate) struct Blueprint {
     /// Its file system.
     pub(crate) root: Root,
+    /// Those above first.
+    pub(crate) subtrees: Vec<Subtree>,
     /// Any directory of the host that may serve as a mount point for a moment.
     pub(crate) pivot_at: String,
     /// Identity outside.
@@ -159,6 +170,15 @@ pub(crate) fn plan(blueprint: &Blueprint) -> Result<Plan, NulError> {
         list.directories(path)?;
     }
     list.directories(&blueprint.working_directory)?;
+    if !blueprint.subtrees.is_empty() {
+        for (path, mode) in [(c"/proc", 0o755), (c"/dev", 0o755), (c"/tmp", 0o1777)] {
+            list.steps.push(Step::Directory { path: path.to_owned(), mode });
+        }
+        for (_, mount) in &mounts {
+            list.point(mount)?;
+        }
+        list.protect(root, &blueprint.subtrees)?;
+    }
     list.mount_point("/proc", proc)?;
     for part in KERNEL {
         let path = CString::new(format!("/proc/{part}"))?;
@@ -291,7 +311,35 @@ impl List {
         Ok(())
     }
 
+    /// Makes parts of the root read-only or writable, by mounts of them on themselves.
+    fn protect(&mut self, root: Slot, subtrees: &[Subtree]) -> Result<(), NulError> {
+        // All are opened while everything is writable, and no other mounts are there.
+        let mut opened = Vec::new();
+        for subtree in subtrees.iter().filter(|subtree| !subtree.at.is_root()) {
+            let at = absolute(&subtree.at)?;
+            let restrictions = Restrictions {
+                read_only: subtree.read_only,
+                no_devices: true,
+                ..Restrictions::default()
+            };
+            let slot = self.open(Source::Bind(at.clone()), restrictions, WhenRefused::Fail);
+            opened.push((slot, at));
+        }
+        if subtrees.iter().any(|subtree| subtree.at.is_root() && subtree.read_only) {
+            self.steps.push(Step::ReadOnly { slot: root });
+        }
+        self.steps.extend(opened.into_iter().map(|(slot, at)| Step::Attach { slot, at }));
+        Ok(())
+    }
+
     fn attach(&mut self, mount: &Mount, slot: Slot) -> Result<(), NulError> {
+        self.point(mount)?;
+        self.steps.push(Step::Attach { slot, at: absolute(&mount.at)? });
+        Ok(())
+    }
+
+    /// Makes what a mount is attached to.
+    fn point(&mut self, mount: &Mount) -> Result<(), NulError> {
         let at = absolute(&mount.at)?;
         // Not noted as made: an earlier mount may hide what is there.
         let mut above = TreePath::root();
@@ -305,12 +353,11 @@ impl List {
         }
         if last.is_some() {
             self.steps.push(if mount.directory {
-                Step::Directory { path: at.clone(), mode: 0o755 }
+                Step::Directory { path: at, mode: 0o755 }
             } else {
-                Step::EmptyFile { path: at.clone() }
+                Step::EmptyFile { path: at }
             });
         }
-        self.steps.push(Step::Attach { slot, at });
         Ok(())
     }
 }

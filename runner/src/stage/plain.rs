@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-const ATTRIBUTE: &str = "user.forerunner.plain";
+const ATTRIBUTE: &str = "user.forerunner.plain.2";
 
 /// Whether the tree at `path` was marked.
 pub(super) fn is_marked(path: &Path) -> bool {

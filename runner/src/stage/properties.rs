@@ -15,6 +15,8 @@ use nix::sys::time::TimeSpec;
 
 use crate::failure::Failure;
 
+use super::read_only;
+
 pub(super) const DEFAULT_FILE: u32 = 0o644;
 pub(super) const DEFAULT_EXECUTABLE: u32 = 0o755;
 pub(super) const DEFAULT_DIRECTORY: u32 = 0o755;
@@ -49,7 +51,6 @@ pub(super) fn apply_above(
     store: &Store,
     forest: &Forest,
     root: &Digest,
-
     upper: &Path,
     plain: bool,
 ) -> Result<(), Failure> {
@@ -64,7 +65,7 @@ pub(super) fn apply_above(
         .map_err(Failure::file("set the attributes of", upper))
 }
 
-/// Whether anything in the tree has a time or mode of its own.
+/// Whether anything in the tree has a time or mode of its own, or is read-only.
 pub(super) fn are_set(forest: &Forest, root: &Digest) -> bool {
     has_properties(forest, root, &mut HashMap::new())
 }
@@ -79,6 +80,7 @@ fn has_properties(forest: &Forest, digest: &Digest, known: &mut HashMap<Digest, 
         properties.is_some_and(|it| it.mtime.is_some() || it.unix_mode.is_some())
     };
     let mut answer = set(directory.properties())
+        || read_only::wanted(directory.properties()).is_some()
         || directory.files().iter().any(|(_, file)| set(file.properties.as_deref()))
         || directory.symlinks().iter().any(|(_, link)| set(link.properties.as_deref()));
     for (_, child) in directory.directories() {

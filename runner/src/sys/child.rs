@@ -98,6 +98,7 @@ fn take(slots: &mut [c_int], step: &Step) -> Answer<()> {
         Step::Place { root, at } => call::attach(get(slots, root.0)?, at),
         Step::Meet { root } => meet(get(slots, root.0)?),
         Step::Pivot { root } => pivot(get(slots, root.0)?),
+        Step::ReadOnly { slot } => call::restrict(get(slots, slot.0)?, READ_ONLY),
         Step::Directory { path, mode } => directory(path, *mode),
         Step::EmptyFile { path } => empty_file(path),
         Step::Symlink { path, target } => {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use bytes::Bytes;
-use forerunner_merkle::{Digest, File, Forest, TreeBuilder, TreePath};
+use forerunner_merkle::{Digest, Directory, File, Forest, Name, Node, TreeBuilder, TreePath};
 use forerunner_proto::{Message, reapi, rpc};
 use forerunner_reapi::{Content, Endpoint};
 use forerunner_tests::{Casd, bin, on_path, peer, temp};
@@ -35,6 +35,8 @@ pub(crate) struct Case {
     pub(crate) timeout_seconds: i64,
     /// Path, content, whether executable; a target for symlinks; neither for directories.
     pub(crate) tree: Vec<(String, Entry)>,
+    /// Properties of files and directories of the tree.
+    pub(crate) nodes: Vec<(String, reapi::NodeProperties)>,
     pub(crate) without_programs: bool,
     pub(crate) input: Option<String>,
     pub(crate) input_root: Option<Digest>,
@@ -109,6 +111,23 @@ impl Case {
     }
     pub(crate) fn program(self, path: &str, content: &[u8]) -> Self {
         self.entry(path, Entry::File(content.to_vec(), true))
+    }
+    /// Gives a file or directory of the tree properties: a time, a mode, a name that is
+    /// `true`, or `false` with a `-` before it.
+    pub(crate) fn node(mut self, path: &str, seconds: i64, mode: u32, name: &str) -> Self {
+        let time = |seconds| forerunner_proto::Timestamp { seconds, nanos: 0 };
+        let (name, value) = match name.strip_prefix('-') {
+            Some(name) => (name, "false"),
+            None => (name, "true"),
+        };
+        let property = || reapi::NodeProperty { name: name.to_owned(), value: value.to_owned() };
+        let properties = reapi::NodeProperties {
+            mtime: (seconds != 0).then(|| time(seconds)),
+            unix_mode: (mode != 0).then_some(mode),
+            properties: (!name.is_empty()).then(property).into_iter().collect(),
+        };
+        self.nodes.push((path.to_owned(), properties));
+        self
     }
     pub(crate) fn link(self, path: &str, target: &str) -> Self {
         self.entry(path, Entry::Link(target.to_owned()))
@@ -217,7 +236,10 @@ impl Lab {
                 Entry::Folder => builder.directory(&at).expect("a place"),
             }
         }
-        let root = case.input_root.unwrap_or_else(|| builder.build(&mut forest));
+        let mut root = case.input_root.unwrap_or_else(|| builder.build(&mut forest));
+        for (at, properties) in &case.nodes {
+            root = set(&mut forest, root, path(at).names(), properties);
+        }
         blobs.extend(forest.take_made().into_iter().map(|(d, bytes)| (d, Content::Bytes(bytes))));
         let platform = |list: &[(String, String)]| {
             let properties = list.iter().map(|(name, value)| reapi::platform::Property {
@@ -380,6 +402,31 @@ impl Lab {
             self.list_level(forest, child, &format!("{at}/{name}"), lines);
         }
     }
+}
+
+/// The tree with properties at a path.
+fn set(
+    forest: &mut Forest,
+    root: Digest,
+    path: &[Name],
+    properties: &reapi::NodeProperties,
+) -> Digest {
+    let directory = Directory::clone(forest.get(&root).expect("a directory"));
+    let Some((name, rest)) = path.split_first() else {
+        return forest.insert(directory.with_properties(Some(properties.clone())));
+    };
+    let node = match directory.get(name).expect("a node") {
+        Node::Directory(child) => Node::Directory(set(forest, child, rest, properties)),
+        Node::File(file) => {
+            Node::File(File { properties: Some(Box::new(properties.clone())), ..file })
+        }
+        symlink => symlink,
+    };
+    let own = directory.properties().cloned();
+    let entries = directory.entries().filter(|(other, _)| *other != name);
+    let entries = entries.map(|(name, node)| (name.clone(), node));
+    let entries: Vec<_> = entries.chain([(name.clone(), node)]).collect();
+    forest.insert(Directory::from_entries(entries).expect("a directory").with_properties(own))
 }
 
 /// The files of one run.

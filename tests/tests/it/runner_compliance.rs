@@ -266,6 +266,64 @@ fn sandboxes() -> Vec<(&'static str, Case, Expect)> {
             sh("readlink l m; cat l").file("w/in", "in").link("w/l", "in").link("w/m", "/nowhere"),
             Same,
         ),
+        (
+            "times and modes of nodes",
+            sh("stat -c '%a %n' m t d; stat -c %Y t d; echo x >> m; cat m; ls -ln t | cut -c1-10")
+                .file("w/m", "m")
+                .file("w/t", "t")
+                .folder("w/d")
+                .node("w/m", 0, 0o600, "")
+                .node("w/t", 1_000_000, 0o4755, "")
+                .node("w/d", 1000, 0o700, ""),
+            Same,
+        ),
+        ("a read-only directory", writes().node("w/ro", 0, 0, "SubtreeReadOnly"), Same),
+        (
+            "a read-only directory, another user",
+            writes().node("w/ro", 0, 0, "SubtreeReadOnly").property("unixUID", "1000"),
+            Same,
+        ),
+        (
+            "a read-only root",
+            sh("exec 2>&1; touch /x /bin/x ro/x; mkdir /proc/x; echo x > /tmp/x && cat /tmp/x; echo x > /dev/null; ls -d /dev/shm; echo x > /dev/shm/x")
+                .folder("w/ro")
+                .folder("dev")
+                .folder("proc")
+                .folder("tmp")
+                .node("", 0, 0, "SubtreeReadOnly"),
+            Same,
+        ),
+        (
+            "a read-only root with parts that can be written, as BuildStream has it",
+            sh("exec 2>&1; touch /x; echo y > y; mkdir -p ../../../i/usr; echo z > ../../../i/usr/z; rm in; ls . | cat; rm /bin/sh; cp /proc/version v && echo copied")
+                .cd("buildstream/p/e.bst")
+                .file("buildstream/p/e.bst/in", "in")
+                .folder("i")
+                .folder("dev")
+                .folder("proc")
+                .folder("tmp")
+                .out(&[".", "../../../i"])
+                .format(1)
+                .node("", 0, 0, "SubtreeReadOnly")
+                .node("buildstream/p/e.bst", 0, 0, "-SubtreeReadOnly")
+                .node("i", 0, 0, "-SubtreeReadOnly"),
+            Same,
+        ),
+        (
+            "a file of the host in a read-only directory",
+            writes()
+                .file("w/ro/x", "")
+                .option("--bind-mount=/proc/version:/w/ro/x")
+                .node("w/ro", 0, 0, "SubtreeReadOnly"),
+            Same,
+        ),
+        (
+            "a read-only directory without the server's help",
+            writes().node("w/ro", 0, 0, "SubtreeReadOnly").option("--disable-localcas"),
+            Differs("read-only all the same; the reference ignores the property then", |o| {
+                o.stdout().contains("Read-only file system")
+            }),
+        ),
         ("empty input directories", sh("ls -a d; rmdir d").folder("w/d"), Same),
         ("an input is written to", sh("echo new > in; cat in").file("w/in", "old"), Same),
         ("the ISA", sh("uname -m").property("ISA", "x86-64").property("OSFamily", "linux"), Same),
@@ -378,6 +436,16 @@ fn sandboxes() -> Vec<(&'static str, Case, Expect)> {
             Differs("the reference has no filter", |o| o.stdout() == "Seccomp:\t2\n"),
         ),
     ]
+}
+
+/// Attempts to write to `ro`.
+fn writes() -> Case {
+    sh("exec 2>&1; echo x > ro/new; (echo y >> ro/in) 2> /dev/null || echo no; rm ro/in; mkdir ro/d/x; chmod 700 ro; \
+        mv ro/in ro/other; touch ro/in; stat -c '%a %n' ro ro/in ro/d; \
+        echo z > rw; ls . ro ro/d; cat ro/in")
+    .file("w/ro/in", "in")
+    .folder("w/ro/d")
+    .file("w/ro/d/f", "x")
 }
 
 fn empty() -> String {

@@ -9,6 +9,7 @@ fn path(text: &str) -> TreePath {
 fn blueprint() -> Blueprint {
     Blueprint {
         root: Root::Directory("/staged".to_owned()),
+        subtrees: Vec::new(),
         pivot_at: "/pivot".to_owned(),
         outer: (1000, 1001),
         inner: (0, 7),
