@@ -24,6 +24,7 @@ pub mod scan;
 pub mod search_path;
 pub mod session;
 pub mod settings;
+pub mod staged;
 pub mod stamp;
 pub mod stat_cache;
 pub mod stats;

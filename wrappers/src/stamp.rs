@@ -4,6 +4,8 @@ use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::staged;
+
 /// Size, times and identity of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Stamp {
@@ -38,10 +40,12 @@ impl Stamp {
     }
 
     /// Whether a later change would show: the last one is not so recent, seen from `now`, that
-    /// the next could bear the same times. A file from the future is never settled.
+    /// the next could bear the same times. A file from the future is never settled, nor one whose
+    /// times are made up.
     #[must_use]
     pub fn is_settled(&self, now: i64) -> bool {
-        self.mtime.max(self.ctime).saturating_add(GRANULARITY.as_nanos() as i64) < now
+        !staged::is_staged(self)
+            && self.mtime.max(self.ctime).saturating_add(GRANULARITY.as_nanos() as i64) < now
     }
 }
 

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use forerunner_merkle::{Digest, DigestFunction};
 
 use crate::bytes_io::{Reader, Writer, replace_file};
+use crate::staged;
 use crate::stamp::{self, STAMP_BYTES, Stamp};
 
 const MAGIC: &[u8] = b"forerunner stat cache 1\n";
@@ -73,7 +74,8 @@ impl StatCache {
         {
             return Ok(Known { executable, ..*known });
         }
-        let known = Known { digest: hash_file(path, self.function)?, executable, stamp };
+        let digest = digest_file(path, &stamp, self.function)?;
+        let known = Known { digest, executable, stamp };
         // Only what did not change while it was read, and would show the next change, is kept.
         let after = Stamp::of(&std::fs::metadata(path)?);
         if after == stamp
@@ -148,6 +150,14 @@ fn shard_name(directory: &Path) -> String {
 /// Whether the owner may execute the file; what the reference stores.
 pub(crate) fn is_executable(metadata: &std::fs::Metadata) -> bool {
     std::os::unix::fs::MetadataExt::mode(metadata) & 0o100 != 0
+}
+
+/// The digest of a file whose stamp was just taken: as the file system says, or by reading it.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn digest_file(path: &Path, stamp: &Stamp, function: DigestFunction) -> io::Result<Digest> {
+    staged::digest(path, stamp, function).map_or_else(|| hash_file(path, function), Ok)
 }
 
 /// The digest of a file's content, in pieces.

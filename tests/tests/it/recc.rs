@@ -3,6 +3,7 @@
 mod edited;
 mod plain;
 mod reference;
+mod sandbox;
 mod shared;
 mod watched;
 

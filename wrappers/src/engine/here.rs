@@ -17,7 +17,7 @@ use crate::reason::Reason;
 use crate::run::{self, Captured};
 use crate::settings::Work;
 use crate::stamp::{self, Stamp};
-use crate::stat_cache::{StatCache, hash_file, is_executable};
+use crate::stat_cache::{StatCache, digest_file, is_executable};
 use crate::stats::Fate;
 
 use super::aside::Aside;
@@ -321,6 +321,10 @@ impl Engine<'_> {
     }
 }
 
+fn same_digest(path: &Path, stamp: &Stamp, function: DigestFunction, digest: &Digest) -> bool {
+    digest_file(path, stamp, function).is_ok_and(|now| now == *digest)
+}
+
 /// The inputs as they were digested.
 struct Before(Vec<(PathBuf, Digest, Option<Stamp>)>);
 
@@ -341,8 +345,9 @@ impl Before {
             let after = std::fs::metadata(path).ok().map(|metadata| Stamp::of(&metadata));
             let same = after.is_some() && after == *before;
             let certain = after.is_some_and(|stamp| stamp.is_settled(now));
-            let unchanged =
-                same && (certain || hash_file(path, function).is_ok_and(|d| d == *digest));
+            let unchanged = same
+                && (certain
+                    || after.is_some_and(|stamp| same_digest(path, &stamp, function, digest)));
             (!unchanged).then_some(path.as_path())
         })
     }

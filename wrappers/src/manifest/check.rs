@@ -7,7 +7,7 @@ use forerunner_merkle::DigestFunction;
 
 use crate::paths;
 use crate::stamp::{self, Stamp};
-use crate::stat_cache::{hash_file, is_executable};
+use crate::stat_cache::{digest_file, is_executable};
 
 use super::{AbsentNames, InputFact, Variant};
 
@@ -101,7 +101,7 @@ fn check_input(
     if input.stamp == Some(current) {
         return Ok(false);
     }
-    let digest = hash_file(path, function).map_err(gone)?;
+    let digest = digest_file(path, &current, function).map_err(gone)?;
     if digest != input.digest {
         return Err(Change::Changed(input.path.clone()));
     }

@@ -43,9 +43,15 @@ pub(crate) fn available() -> bool {
 
 /// A command that also writes down what it and its children start.
 pub(crate) fn watch(log: &Path, program: &str, arguments: &[&str]) -> Command {
+    watch_calls("execve,execveat", log, program, arguments)
+}
+
+/// The same for other calls.
+pub(crate) fn watch_calls(calls: &str, log: &Path, program: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new("strace");
     command
-        .args(["-f", "-qq", "--seccomp-bpf", "-s", "4096", "-e", "trace=execve,execveat"])
+        .args(["-f", "-qq", "--seccomp-bpf", "-s", "4096", "-e"])
+        .arg(format!("trace={calls}"))
         .args(["-e", "signal=none"])
         .arg("-o")
         .arg(log)
