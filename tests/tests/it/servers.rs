@@ -1,7 +1,7 @@
-//! The wrappers and `speculate` with servers of others, which only cache: what is executed is
-//! executed here.
+//! The wrappers and `speculate` with servers of others: with those that only cache, what is executed
+//! is executed here.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use forerunner_tests::{BuildGrid, Casd, bin, bin_dir, temp};
@@ -36,13 +36,75 @@ fn casd_keeps_what_a_build_needs() {
     build_on(&server.url(), true);
 }
 
-fn build_on(url: &str, executes: bool) {
+/// BuildGrid with PostgreSQL, stock workers that start our runner, remote execution.
+#[test]
+fn a_cluster_builds_and_primes() {
+    if !forerunner_tests::long() {
+        return;
+    }
+    let Some(server) = BuildGrid::start_cluster() else { return };
     let folder = temp();
-    let work = folder.path().canonicalize().expect("a path").join("work");
+    let work = project(folder.path());
+    let environment = |command: &mut Command| {
+        command
+            .current_dir(&work)
+            .env_clear()
+            .env("PATH", format!("{}:/usr/bin:/bin", bin_dir().display()))
+            .env("HOME", folder.path())
+            .env("RECC_LOG_LEVEL", "info")
+            .env("RECC_LINK", "1")
+            .env("RECC_REMOTE_PLATFORM_OSFamily", "linux");
+    };
+    let make = |header: &str| {
+        clean(&work);
+        std::fs::write(work.join("a.h"), header).expect("a header");
+        let mut command = Command::new("make");
+        environment(&mut command);
+        command.args(["CC=recc gcc", "AR=rear", "RANLIB=reranlib"]);
+        let output = command.env("RECC_SERVER", server.url()).output().expect("make");
+        assert!(output.status.success(), "{output:?}\n{}", server.log());
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        let remote = text.matches("Remote execution finished with exit code 0").count();
+        (remote, text.matches("Action Cache hit").count())
+    };
+    // Two compiles and a link there; archives are made here.
+    assert_eq!(make("#define A 1\n"), (3, 0));
+    assert_eq!(make("#define A 1\n"), (0, 5));
+
+    let speculate = |words: &[&str]| {
+        let mut command = Command::new(bin("speculate"));
+        environment(&mut command);
+        command.arg(words[0]).arg(format!("--remote={}", server.url()));
+        command.args(["--element=app", "--sources=."]).args(&words[1..]);
+        let output = command.output().expect("speculate");
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{words:?}: {text}\n{}", server.log());
+        text
+    };
+    let record = ["record", "--", "make", "CC=recc gcc", "AR=rear", "RANLIB=reranlib"];
+    clean(&work);
+    speculate(&record);
+    speculate(&["generate"]);
+    std::fs::write(work.join("a.h"), "#define A 2\n").expect("a header");
+    let table = speculate(&["prime"]);
+    assert_eq!(table.matches(": executed in").count(), 4, "{table}");
+    clean(&work);
+    assert_eq!(speculate(&record).matches("Action Cache hit").count(), 5);
+}
+
+/// The sources, in a folder of their own.
+fn project(folder: &Path) -> PathBuf {
+    let work = folder.canonicalize().expect("a path").join("work");
     std::fs::create_dir(&work).expect("a directory");
     for (name, text) in FILES {
         std::fs::write(work.join(name), text).expect("a file");
     }
+    work
+}
+
+fn build_on(url: &str, executes: bool) {
+    let folder = temp();
+    let work = project(folder.path());
     let run = |words: &[&str]| -> Output {
         Command::new(bin("speculate"))
             .arg(words[0])
