@@ -370,7 +370,7 @@ fn a_casd_of_ours_ends_with_us() {
         // Waits for news, which never come.
         let mut prime = lab.speculate(&["prime", "--follow", "--graph", &text(&graph)]);
         prime.args(["--casd-cache", &text(&cache), "--casd", &text(&program)]);
-        let child = prime.stdin(Stdio::piped()).spawn().expect("it starts");
+        let mut child = prime.stdin(Stdio::piped()).spawn().expect("it starts");
         // The shell around it, casd itself, and ours.
         for _ in 0..6000 {
             if processes(&text(&cache)).len() >= 3 {
@@ -378,7 +378,8 @@ fn a_casd_of_ours_ends_with_us() {
             }
             std::thread::sleep(Duration::from_millis(20));
         }
-        panic!("casd did not start");
+        let _ = child.kill();
+        panic!("casd did not start: {:?}", child.wait());
     };
     let gone = || {
         for _ in 0..6000 {
