@@ -1,5 +1,6 @@
 //! Messages changed at random, from their bytes to the plan of a sandbox: nothing panics, and no
-//! plan leaves the root. The same every time; `FORERUNNER_LONG=1` makes ten million of them.
+//! plan leaves the root. Some that came through are changed further. The same every time;
+//! `FORERUNNER_LONG=1` makes ten million of them.
 
 use std::ffi::CString;
 
@@ -25,6 +26,20 @@ const WORDS: [&[u8]; 10] = [
     b"tmp/../..",
 ];
 
+/// Properties of which the sandbox makes something.
+const PROPERTIES: [&str; 7] = [
+    "remoteApisSocketPath",
+    "unixUID",
+    "capability",
+    "inject",
+    "chrootRootDigest",
+    "chrootTreeDigest",
+    "forerunnerElement",
+];
+
+/// So many of those that came through are kept, to be changed further.
+const KEPT: usize = 256;
+
 /// xorshift64*: as good as this needs.
 struct Dice(u64);
 
@@ -34,6 +49,94 @@ impl Dice {
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
         (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) as usize % sides.max(1)
+    }
+
+    /// A text with a meaning, or several of them.
+    fn text(&mut self) -> String {
+        let words = (0..=self.roll(3)).map(|_| WORDS[self.roll(WORDS.len())]);
+        let words: Vec<_> = words.map(String::from_utf8_lossy).collect();
+        words.join(["", "/", "a"][self.roll(3)])
+    }
+
+    /// Changes the meaning of one of an Action, a Command, a Tree and a Directory.
+    fn say_otherwise(&mut self, bytes: &mut [Vec<u8>; 4]) {
+        let which = self.roll(4);
+        match which {
+            0 => {
+                let Ok(mut action) = reapi::Action::decode(&bytes[0][..]) else { return };
+                match self.roll(3) {
+                    0 => action.input_root_digest = self.digest(),
+                    1 => {
+                        let (seconds, nanos) = (self.roll(4) as i64 - 2, self.roll(4) as i32 - 2);
+                        action.timeout = Some(Duration { seconds, nanos });
+                    }
+                    _ => {
+                        let properties = &mut action.platform.get_or_insert_default().properties;
+                        let names = PROPERTIES[self.roll(PROPERTIES.len())];
+                        let value = self.text();
+                        properties.push(property(names, &value));
+                    }
+                }
+                bytes[0] = action.encode_to_vec();
+            }
+            1 => {
+                let Ok(mut command) = reapi::Command::decode(&bytes[1][..]) else { return };
+                let text = self.text();
+                match self.roll(4) {
+                    0 => command.working_directory = text,
+                    1 => command.output_paths.push(text),
+                    2 => command.arguments.insert(0, text),
+                    _ => command.environment_variables.push(reapi::command::EnvironmentVariable {
+                        name: text,
+                        value: self.text(),
+                    }),
+                }
+                bytes[1] = command.encode_to_vec();
+            }
+            2 => {
+                let Ok(mut tree) = reapi::Tree::decode(&bytes[2][..]) else { return };
+                let at = self.roll(tree.children.len() + 1);
+                match tree.children.get_mut(at) {
+                    Some(child) => self.misplace(child),
+                    None => self.misplace(tree.root.get_or_insert_default()),
+                }
+                bytes[2] = tree.encode_to_vec();
+            }
+            _ => {
+                let Ok(mut root) = reapi::Directory::decode(&bytes[3][..]) else { return };
+                self.misplace(&mut root);
+                bytes[3] = root.encode_to_vec();
+            }
+        }
+    }
+
+    /// Adds something to a directory that has no place there, or perhaps one.
+    fn misplace(&mut self, directory: &mut reapi::Directory) {
+        let mut name = self.text();
+        if let Some(other) = directory.directories.first()
+            && self.roll(3) == 0
+        {
+            name.clone_from(&other.name);
+        }
+        let digest = self.digest();
+        match self.roll(4) {
+            0 => directory.files.push(reapi::FileNode { name, digest, ..Default::default() }),
+            1 => directory.directories.push(reapi::DirectoryNode { name, digest }),
+            2 => {
+                let target = self.text();
+                directory.symlinks.push(reapi::SymlinkNode { name, target, ..Default::default() });
+            }
+            _ => directory.directories.reverse(),
+        }
+    }
+
+    /// One that lies, or none.
+    fn digest(&mut self) -> Option<reapi::Digest> {
+        let sizes = [0, -1, 1, i64::MAX, i64::MIN];
+        let mut digest = digest("elsewhere")?;
+        digest.size_bytes = sizes[self.roll(sizes.len())];
+        digest.hash.truncate([64, 64, 64, 63, 0][self.roll(5)]);
+        (self.roll(8) > 0).then_some(digest)
     }
 
     fn change(&mut self, seed: &[u8], other: &[u8]) -> Vec<u8> {
@@ -77,11 +180,12 @@ fn platform() -> Option<reapi::Platform> {
         ("unixGID", "7"),
         ("unixUID", "1000"),
     ];
-    let properties = pairs.iter().map(|(name, value)| reapi::platform::Property {
-        name: (*name).to_owned(),
-        value: (*value).to_owned(),
-    });
+    let properties = pairs.iter().map(|(name, value)| property(name, value));
     Some(reapi::Platform { properties: properties.collect() })
+}
+
+fn property(name: &str, value: &str) -> reapi::platform::Property {
+    reapi::platform::Property { name: name.to_owned(), value: value.to_owned() }
 }
 
 /// An Action, a Command, a Tree and a Directory that are fine.
@@ -194,15 +298,31 @@ fn changed_messages_make_no_bad_plans() {
     assert_eq!(consider(&seeds), (true, true));
     let mut dice = Dice(0x5EED_0F0F_1234_5678);
     let mut counts = (0, 0);
+    let mut kept = vec![seeds.clone()];
     for _ in 0..rounds {
-        let mut bytes = seeds.clone();
+        let mut bytes = kept[dice.roll(kept.len())].clone();
         // One or two, or hardly any message would be fine.
         for _ in 0..=dice.roll(2) {
+            if dice.roll(2) == 0 {
+                dice.say_otherwise(&mut bytes);
+                continue;
+            }
             let which = dice.roll(4);
             let other = &seeds[dice.roll(4)];
             bytes[which] = dice.change(&bytes[which], other);
         }
         let (tree, steps) = consider(&bytes);
+        // Not too large, or they would only grow.
+        if tree && steps && bytes.iter().all(|message| message.len() < 2000) {
+            match kept.len() {
+                KEPT => {
+                    // The first is what all began with.
+                    let at = 1 + dice.roll(KEPT - 1);
+                    kept[at] = bytes;
+                }
+                _ => kept.push(bytes),
+            }
+        }
         counts.0 += usize::from(tree);
         counts.1 += usize::from(steps);
     }
