@@ -10,6 +10,8 @@ use forerunner_tests::{bin, bin_dir, checkout, long, on_path, peer, peers, run, 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+mod ahead;
+mod shell;
 mod sysroot;
 
 /// For whatever must happen sooner or later.
@@ -45,10 +47,12 @@ impl Project {
         static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let duration = 10_000_000 + std::process::id() * 10 + number;
-        let slow = project.join("elements/slow.bst");
-        let text = std::fs::read_to_string(&slow).expect("an element");
-        let text = text.replace("DURATION", &duration.to_string());
-        std::fs::write(&slow, text).expect("an element");
+        for name in ["slow", "ahead"] {
+            let element = project.join(format!("elements/{name}.bst"));
+            let text = std::fs::read_to_string(&element).expect("an element");
+            let text = text.replace("DURATION", &duration.to_string());
+            std::fs::write(&element, text).expect("an element");
+        }
         for cache in ["ours", "reference"] {
             let text = format!(
                 "cachedir: {0}/{cache}\nlogdir: {0}/{cache}/logs\ncache:\n  cache-buildtrees: always\n",
@@ -108,10 +112,10 @@ impl Project {
     }
 
     fn log(&self, element: &str) -> String {
-        let folder = self.path("ours/logs/runner").join(element);
-        let logs = std::fs::read_dir(folder).into_iter().flatten().flatten();
-        let text = logs.map(|log| std::fs::read_to_string(log.path()).unwrap_or_default());
-        text.collect()
+        let folders = ["ours", "reference"].map(|name| self.path(name).join("logs/runner"));
+        let entries = folders.into_iter().flat_map(|it| std::fs::read_dir(it.join(element)));
+        let logs = entries.flatten().flatten();
+        logs.map(|log| std::fs::read_to_string(log.path()).unwrap_or_default()).collect()
     }
 
     /// Starts a build and waits until its command says that it runs.
@@ -125,13 +129,15 @@ impl Project {
         child
     }
 
-    /// Nothing of ours is there any more.
-    fn is_clean(&self) {
+    /// Nothing of ours is there any more. Answers whether there was a casd, which BuildStream
+    /// leaves behind when it is ended by a signal.
+    fn is_clean(&self) -> bool {
         let folder = self.folder.path().display().to_string();
-        // A BuildStream that is ended by a signal leaves its casd behind, whatever the runner.
+        let mut casd = false;
         for (id, line) in processes(&folder) {
             if line.contains("buildbox-casd") {
                 let _ = kill(id, Signal::SIGTERM);
+                casd = true;
             }
         }
         let marks = [folder, self.duration.to_string()];
@@ -143,6 +149,7 @@ impl Project {
         let names: Vec<_> = left.map(|entry| entry.file_name()).collect();
         let ours = |name: &std::ffi::OsString| name.to_string_lossy().starts_with("buildbox-run");
         assert!(!names.iter().any(ours), "{names:?}");
+        casd
     }
 }
 
@@ -208,74 +215,23 @@ fn artifacts_are_those_of_the_reference() {
 fn an_interrupted_build_leaves_nothing() {
     let Some(project) = Project::new() else { return };
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
-        let mut command = project.bst(Runner::Ours, &["build", "slow.bst"]);
-        let child = project.start(&mut command, "slow");
-        assert!(!processes(&project.duration.to_string()).is_empty());
-        send(&child, signal);
-        let output = child.wait_with_output().expect("an end");
-        assert!(!output.status.success(), "{signal}");
-        project.is_clean();
-        std::fs::remove_dir_all(project.path("ours/logs")).expect("logs");
+        let casd = [Runner::Ours, Runner::Reference].map(|runner| {
+            let mut command = project.bst(runner, &["build", "slow.bst"]);
+            let child = project.start(&mut command, "slow");
+            assert!(!processes(&project.duration.to_string()).is_empty());
+            send(&child, signal);
+            let output = child.wait_with_output().expect("an end");
+            assert!(!output.status.success(), "{signal}");
+            let casd = project.is_clean();
+            for cache in ["ours", "reference"] {
+                let _ = std::fs::remove_dir_all(project.path(cache).join("logs"));
+            }
+            casd
+        });
+        assert_eq!(casd[0], casd[1], "{signal}: a casd is left by one runner only");
+        eprintln!("{signal}: casd is left: {casd:?}");
     }
     project.build(Runner::Ours, "manual.bst");
-}
-
-/// Runs BuildStream on a terminal of its own; what is written to the child is typed there.
-fn on_a_terminal(project: &Project, arguments: &[&str]) -> Option<Command> {
-    let script = peer("script", on_path("script"))?;
-    let plain = project.bst(Runner::Ours, arguments);
-    let words = std::iter::once(plain.get_program()).chain(plain.get_args());
-    let line: Vec<String> = words.map(|word| format!("'{}'", word.to_string_lossy())).collect();
-    let mut command = Command::new(script);
-    command.args(["-q", "-e", "-f", "-c", &line.join(" "), "/dev/null"]);
-    for (name, value) in plain.get_envs() {
-        command.env(name, value.unwrap_or_default());
-    }
-    command.current_dir(project.path("project")).env("SHELL", "/bin/sh").env("TERM", "dumb");
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    Some(command)
-}
-
-#[test]
-fn a_shell_has_the_terminal() {
-    use std::io::{Read, Write};
-
-    let Some(project) = Project::new() else { return };
-    project.build(Runner::Ours, "manual.bst");
-    let arguments = ["shell", "--build", "manual.bst"];
-    let Some(mut command) = on_a_terminal(&project, &arguments) else { return };
-    let mut child = command.spawn().expect("a terminal");
-    let mut typed = child.stdin.take().expect("a pipe");
-    // What is typed is shown, too: no line holds what it prints.
-    typed.write_all(b"test -t 0 && echo is a t''erminal; id -u; exit 7\n").expect("a pipe");
-    let mut shown = String::new();
-    child.stdout.take().expect("a pipe").read_to_string(&mut shown).expect("text");
-    let status = child.wait().expect("an end");
-    drop(typed);
-    assert!(shown.contains("is a terminal"), "{shown}");
-    assert_eq!(status.code(), Some(7), "{shown}");
-    project.is_clean();
-}
-
-#[test]
-fn an_interrupt_at_the_terminal_leaves_nothing() {
-    use std::io::Write;
-
-    if !long() {
-        return;
-    }
-    let Some(project) = Project::new() else { return };
-    let Some(mut command) = on_a_terminal(&project, &["build", "slow.bst"]) else { return };
-    let mut child = project.start(command.stdout(Stdio::null()), "slow");
-    let mut typed = child.stdin.take().expect("a pipe");
-    typed.write_all(b"\x03").expect("a pipe");
-    // BuildStream asks what to do; the answer is to terminate.
-    wait_until("it ends", || {
-        let _ = typed.write_all(b"t\n");
-        std::thread::sleep(Duration::from_millis(500));
-        child.try_wait().expect("a child").is_some()
-    });
-    project.is_clean();
 }
 
 #[test]
