@@ -9,6 +9,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use crate::Front;
+use crate::memory::Memory;
 
 #[tonic::async_trait]
 impl Execution for Front {
@@ -27,10 +28,11 @@ impl Execution for Front {
             priority: request.execution_policy.map_or(0, |policy| policy.priority),
         };
         self.recorder.asked(action);
+        self.memory.forget(&action);
         let execution =
             self.endpoint.execute(&action, &options).map_err(|error| error.to_status())?;
         self.recorder.note(action);
-        Ok(Response::new(pass_on(execution)))
+        Ok(Response::new(pass_on(None, execution, self.memory.clone())))
     }
 
     async fn wait_execution(
@@ -44,17 +46,14 @@ impl Execution for Front {
         if let Some(action) = first.as_ref().and_then(operation_action) {
             self.recorder.note(action);
         }
-        Ok(Response::new(pass_on_after(first, execution)))
+        Ok(Response::new(pass_on(first, execution, self.memory.clone())))
     }
 }
 
-fn pass_on(execution: forerunner_reapi::Execution) -> ReceiverStream<Result<Operation, Status>> {
-    pass_on_after(None, execution)
-}
-
-fn pass_on_after(
+fn pass_on(
     first: Option<Operation>,
     mut execution: forerunner_reapi::Execution,
+    memory: Memory,
 ) -> ReceiverStream<Result<Operation, Status>> {
     let (sender, receiver) = mpsc::channel(1);
     tokio::spawn(async move {
@@ -70,7 +69,15 @@ fn pass_on_after(
                 () = sender.closed() => return,
             };
             let state = match state {
-                Ok(Some(operation)) => Ok(operation),
+                Ok(Some(operation)) => {
+                    // What was asked meanwhile is not what the client expects now.
+                    if operation.done
+                        && let Some(action) = operation_action(&operation)
+                    {
+                        memory.forget(&action);
+                    }
+                    Ok(operation)
+                }
                 Ok(None) => return,
                 Err(error) => Err(error.to_status()),
             };

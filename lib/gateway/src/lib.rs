@@ -12,6 +12,7 @@ mod capabilities;
 mod cas;
 mod execution;
 mod local_cas;
+mod memory;
 mod recorder;
 mod root;
 mod serve;
@@ -39,6 +40,7 @@ struct Front {
     endpoint: Endpoint,
     policy: Policy,
     recorder: Recorder,
+    memory: memory::Memory,
 }
 
 impl Front {

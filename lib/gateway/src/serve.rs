@@ -15,13 +15,15 @@ use forerunner_proto::reapi::capabilities_server::CapabilitiesServer;
 use forerunner_proto::reapi::content_addressable_storage_server::ContentAddressableStorageServer;
 use forerunner_proto::reapi::execution_server::ExecutionServer;
 use forerunner_proto::rpc;
-use forerunner_reapi::{Config, Endpoint, Error};
+use forerunner_reapi::{Config, Endpoint, Error, Line};
 use tokio::sync::oneshot;
+use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::UnixListenerStream;
 use tonic::Status;
 use tonic::transport::Server;
 
 use crate::local_cas::LocalCas;
+use crate::memory::Memory;
 use crate::{Front, Policy, Recorder, SandboxRoot};
 
 /// Largest message that a client may send. Batches are within 4 MiB; a result with the paths of a
@@ -197,7 +199,7 @@ fn serve(
             }
         };
         let Clients { policy, recorder, root } = clients;
-        let front = Front { endpoint, policy, recorder };
+        let front = Front { endpoint, policy, recorder, memory: Memory::default() };
         let local_cas = root.map(|root| {
             LocalContentAddressableStorageServer::new(LocalCas { front: front.clone(), root })
         });
@@ -221,12 +223,13 @@ fn serve(
             )
             .add_optional_service(local_cas);
         let _ = ready.send(Ok(()));
+        let lines =
+            UnixListenerStream::new(listener).map(|connected| Line::new(connected?.into_std()?));
         let (drained, mut drain) = tokio::sync::watch::channel(false);
-        let serving =
-            router.serve_with_incoming_shutdown(UnixListenerStream::new(listener), async move {
-                let _ = stopped.await;
-                let _ = drained.send(true);
-            });
+        let serving = router.serve_with_incoming_shutdown(lines, async move {
+            let _ = stopped.await;
+            let _ = drained.send(true);
+        });
         let limit = async move {
             let _ = drain.changed().await;
             tokio::time::sleep(LINGER).await;

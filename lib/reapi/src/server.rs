@@ -17,7 +17,7 @@ use tonic::{Request, Response, Status};
 
 use crate::error::passing;
 use crate::security::Authorize;
-use crate::{Connection, Error, Tool};
+use crate::{Connection, Error, Line, Tool};
 
 /// What the clients of the generated services send their requests through.
 pub type Authorized = InterceptedService<Channel, Authorize>;
@@ -177,17 +177,18 @@ fn tune(endpoint: Endpoint, connection: &Connection) -> Endpoint {
 
 /// Connects to a socket whose path may be longer than `sun_path` (108 bytes): then by way of its
 /// directory's descriptor.
-async fn connect_unix(path: &Path) -> std::io::Result<UnixStream> {
+async fn connect_unix(path: &Path) -> std::io::Result<Line> {
     const SUN_PATH_BYTES: usize = 108;
-    if path.as_os_str().len() < SUN_PATH_BYTES {
-        return UnixStream::connect(path).await;
-    }
-    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
-        return UnixStream::connect(path).await;
+    let long = path.as_os_str().len() >= SUN_PATH_BYTES;
+    let stream = match (path.parent(), path.file_name()) {
+        (Some(parent), Some(name)) if long => {
+            let folder = std::fs::File::open(parent)?;
+            let short = Path::new("/proc/self/fd").join(folder.as_raw_fd().to_string());
+            UnixStream::connect(short.join(name)).await?
+        }
+        _ => UnixStream::connect(path).await?,
     };
-    let folder = std::fs::File::open(parent)?;
-    let short = Path::new("/proc/self/fd").join(folder.as_raw_fd().to_string()).join(name);
-    UnixStream::connect(short).await
+    Line::new(stream.into_std()?)
 }
 
 #[cfg(test)]
