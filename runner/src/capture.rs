@@ -6,9 +6,10 @@
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
-use forerunner_merkle::{Digest, DigestFunction, Directory, Forest, Name, Node, Symlink};
-use forerunner_proto::{Message, Timestamp, reapi};
+use forerunner_merkle::{Digest, DigestFunction, Directory, Name, Node, Symlink};
+use forerunner_proto::{Timestamp, reapi};
 use nix::dir::Dir;
 use nix::fcntl::{AtFlags, OFlag, readlinkat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstatat};
@@ -17,10 +18,12 @@ use crate::outputs::{Kind, Output, Outputs};
 use crate::sys::open_in_root;
 
 mod batch;
+mod directories;
 mod read;
 
 use batch::Batches;
 pub(crate) use batch::{Batch, Sink};
+use directories::{Directories, Tree};
 
 /// Folders within folders; each takes an open file, and no real output comes near.
 const DEEPEST: usize = 400;
@@ -57,7 +60,8 @@ pub(crate) enum CaptureError {
     Unwanted,
 }
 
-/// Takes all outputs below `root`; contents go to `sink` in batches.
+/// Takes all outputs below `root`; contents go to `sink` in batches. In `folder` large descriptions
+/// are kept until they are uploaded.
 ///
 /// # Errors
 /// If something cannot be read, or no result can hold it.
@@ -65,13 +69,14 @@ pub(crate) fn capture(
     root: BorrowedFd<'_>,
     outputs: &Outputs,
     function: DigestFunction,
+    folder: &Path,
     sink: &mut Sink<'_>,
 ) -> Result<Captured, CaptureError> {
     let mut capture = Capture {
         root,
         outputs,
         function,
-        forest: Forest::new(function),
+        directories: Directories::new(function, folder),
         batches: Batches::new(sink),
         captured: Captured::default(),
         links: HashMap::new(),
@@ -87,7 +92,7 @@ struct Capture<'a, 's> {
     root: BorrowedFd<'a>,
     outputs: &'a Outputs,
     function: DigestFunction,
-    forest: Forest,
+    directories: Directories<'a>,
     batches: Batches<'a, 's>,
     captured: Captured,
     /// Digests of files that have several names.
@@ -162,20 +167,18 @@ impl Capture<'_, '_> {
     ) -> Result<(), CaptureError> {
         let root = self.tree(directory.as_fd(), stat, &mut output.spelled.clone(), 0)?;
         let format = self.outputs.format;
-        let made = self.forest.take_made();
-        if format.directory {
-            for (digest, bytes) in made {
-                self.batches.bytes(digest, bytes)?;
-            }
-        }
         let mut message =
             reapi::OutputDirectory { path: output.spelled.clone(), ..Default::default() };
-        if format.tree
-            && let Ok(tree) = self.forest.tree(root)
-        {
-            let bytes = tree.encode_to_vec();
-            let digest = self.function.digest(&bytes);
-            self.batches.bytes(digest, bytes.into())?;
+        if format.tree {
+            let (digest, tree) = self.directories.tree(root).map_err(|error| CaptureError::Io {
+                verb: "describe",
+                path: output.spelled.clone(),
+                error,
+            })?;
+            match tree {
+                Tree::Memory(bytes) => self.batches.bytes(digest, bytes)?,
+                Tree::File(path) => self.batches.file(digest, path)?,
+            }
             message.tree_digest = Some(digest.to_proto());
             message.is_topologically_sorted = true;
         }
@@ -207,12 +210,27 @@ impl Capture<'_, '_> {
             }
             path.truncate(length);
         }
-        let directory = Directory::from_entries(entries).map_err(|error| CaptureError::Io {
-            verb: "describe",
-            path: path.clone(),
-            error: io::Error::other(error),
-        })?;
-        Ok(self.forest.insert(directory.with_properties(self.properties(stat))))
+        self.describe(entries, stat, path)
+    }
+
+    /// Apart from [`Self::tree`], which recurs: the less stands in its frame the better.
+    fn describe(
+        &mut self,
+        entries: Vec<(Name, Node)>,
+        stat: &FileStat,
+        path: &str,
+    ) -> Result<Digest, CaptureError> {
+        let failed = |error| CaptureError::Io { verb: "describe", path: path.to_owned(), error };
+        let directory = Directory::from_entries(entries)
+            .map_err(|error| failed(io::Error::other(error)))?
+            .with_properties(self.properties(stat));
+        let (digest, made) = self.directories.insert(&directory).map_err(failed)?;
+        if self.outputs.format.directory
+            && let Some(bytes) = made
+        {
+            self.batches.bytes(digest, bytes)?;
+        }
+        Ok(digest)
     }
 
     fn entry(

@@ -108,7 +108,7 @@ impl Run<'_> {
         metadata.message.input_fetch_completed_timestamp = Some(timestamp());
 
         let (staged, plan, waiting) =
-            self.begin(job, &mut stager, &root, staged, &scratch, &logs, group.as_ref()).await?;
+            self.begin(job, &mut stager, &root, staged, &logs, group.as_ref()).await?;
         metadata.message.execution_start_timestamp = Some(timestamp());
         metadata.publish();
         let gateway = self.gateway(job, &scratch, waiting.root.as_fd())?;
@@ -135,7 +135,7 @@ impl Run<'_> {
         }
         metadata.message.output_upload_start_timestamp = Some(timestamp());
         metadata.publish();
-        let finish = self.finish(job, sandbox_root, &logs, &ended, metadata);
+        let finish = self.finish(job, sandbox_root, &scratch, &logs, &ended, metadata);
         let result = self.unless_interrupted(finish).await?;
         if let Some(used) = used.filter(|_| self.settings.statistics) {
             metadata.add_usage(&used);
@@ -164,7 +164,6 @@ impl Run<'_> {
         stager: &mut Stager<'_>,
         root: &Digest,
         mut staged: Staged,
-        scratch: &Scratch,
         logs: &Logs,
         group: Option<&Group>,
     ) -> Result<(Staged, Plan, Waiting), Failure> {
@@ -173,7 +172,7 @@ impl Run<'_> {
                 self.settings,
                 job,
                 &staged,
-                scratch,
+                stager.scratch,
                 stager.forest,
                 root,
                 group.is_some(),
@@ -242,18 +241,20 @@ impl Run<'_> {
         &self,
         job: &Job,
         root: std::os::fd::OwnedFd,
+        scratch: &Scratch,
         logs: &Logs,
         ended: &Ended,
         metadata: &mut Metadata,
     ) -> Result<reapi::ActionResult, Failure> {
         let function = self.endpoint.function();
         let outputs = job.outputs.clone();
+        let folder = scratch.path().to_owned();
         let captured = if outputs.list.is_empty() {
             // Not worth a thread.
             Captured::default()
         } else {
             upload::upload(self.endpoint, move |sink| {
-                capture(root.as_fd(), &outputs, function, sink)
+                capture(root.as_fd(), &outputs, function, &folder, sink)
             })
             .await?
         };

@@ -51,6 +51,12 @@ impl<'a, 's> Batches<'a, 's> {
         }
     }
 
+    /// A file that stays where it is until the end.
+    pub(super) fn file(&mut self, digest: Digest, path: PathBuf) -> Result<(), CaptureError> {
+        self.batch.blobs.push((digest, Upload::File(path)));
+        self.flush_if(true)
+    }
+
     pub(super) fn bytes(&mut self, digest: Digest, bytes: Bytes) -> Result<(), CaptureError> {
         // An empty file costs something, too.
         self.batch.bytes += bytes.len() + 128;

@@ -19,13 +19,14 @@ fn outputs(paths: &[&str], format: Format) -> Outputs {
 }
 
 fn take(root: &Path, outputs: &Outputs) -> Result<(Captured, Vec<Digest>), CaptureError> {
+    let spare = tempfile::tempdir().expect("a directory");
     let root = File::open(root).expect("the root");
     let mut seen = Vec::new();
     let mut sink = |batch: Batch| {
         seen.extend(batch.blobs.iter().map(|(digest, _)| *digest));
         true
     };
-    let captured = capture(root.as_fd(), outputs, DigestFunction::Sha256, &mut sink)?;
+    let captured = capture(root.as_fd(), outputs, DigestFunction::Sha256, spare.path(), &mut sink)?;
     Ok((captured, seen))
 }
 
@@ -162,7 +163,8 @@ fn large_files_stay_open_until_they_are_uploaded() {
         true
     };
     let wanted = outputs(&["f"], BOTH);
-    capture(root.as_fd(), &wanted, DigestFunction::Sha256, &mut sink).expect("outputs");
+    capture(root.as_fd(), &wanted, DigestFunction::Sha256, temp.path(), &mut sink)
+        .expect("outputs");
     assert_eq!(lengths, [300_000]);
 }
 
@@ -171,7 +173,12 @@ fn it_ends_when_nobody_wants_it() {
     let temp = tempfile::tempdir().expect("a directory");
     std::fs::write(temp.path().join("f"), "f").expect("a file");
     let root = File::open(temp.path()).expect("the root");
-    let error =
-        capture(root.as_fd(), &outputs(&["f"], BOTH), DigestFunction::Sha256, &mut |_| false);
+    let error = capture(
+        root.as_fd(),
+        &outputs(&["f"], BOTH),
+        DigestFunction::Sha256,
+        temp.path(),
+        &mut |_| false,
+    );
     assert!(matches!(error, Err(CaptureError::Unwanted)));
 }
