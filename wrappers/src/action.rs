@@ -118,9 +118,9 @@ pub fn form(parts: &Parts<'_>) -> Result<Formed, Reason> {
     let tree = tree::build(parts, &self::working_directory(parts, str::to_owned))?;
     let mut output_paths: Vec<String> =
         parts.products.iter().map(|product| product.remote.clone()).collect();
-    output_paths.extend(parts.output_directories.iter().cloned());
     output_paths.sort();
     output_paths.dedup();
+    output_paths.extend(parts.output_directories.iter().cloned());
     let platform = reapi::Platform {
         properties: parts
             .platform
@@ -188,7 +188,8 @@ fn working_directory(parts: &Parts<'_>, map: impl Fn(&str) -> String) -> String 
         .map(paths::levels_above)
         .max()
         .unwrap_or(0);
-    let own = paths::last_names(&map(directory), levels);
+    // The last names are those of the real directory, whatever it is mapped to.
+    let own = paths::last_names(directory, levels);
     match (settings.working_dir_prefix.is_empty(), own.is_empty()) {
         (true, _) => own,
         (false, true) => settings.working_dir_prefix.clone(),

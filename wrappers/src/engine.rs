@@ -2,6 +2,7 @@
 
 pub mod aside;
 mod deliver;
+mod directories;
 mod explain;
 mod gather;
 mod here;

@@ -95,11 +95,14 @@ pub fn select(
     rules: &PathRules,
 ) -> BTreeMap<String, String> {
     let wanted = |name: &str| {
+        if settings.env_to_read.contains(name) {
+            return true;
+        }
         if settings.preserve_env {
             return !name.starts_with("RECC_");
         }
         if !settings.env_to_read.is_empty() {
-            return settings.env_to_read.contains(name);
+            return false;
         }
         ALWAYS.contains(&name)
             || match reader {
@@ -117,7 +120,8 @@ pub fn select(
         .iter()
         .filter(|(name, _)| wanted(name))
         .map(|(name, value)| {
-            let value = if PATHS.contains(&name.as_str()) {
+            // The whole environment is passed on as it is.
+            let value = if !settings.preserve_env && PATHS.contains(&name.as_str()) {
                 value.split(':').map(|part| rules.map(part)).collect::<Vec<_>>().join(":")
             } else {
                 value.clone()

@@ -19,6 +19,7 @@ pub mod paths;
 pub mod program;
 pub mod reason;
 pub mod recc;
+mod refused;
 pub mod run;
 pub mod scan;
 pub mod search_path;

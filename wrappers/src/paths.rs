@@ -159,10 +159,10 @@ impl PathRules {
             return program.to_owned();
         }
         let mapped = self.map(program);
-        if !self.keep && is_below(&mapped, &self.project_root) {
-            return relative(&mapped, &self.directory);
+        if self.keep {
+            return mapped;
         }
-        mapped
+        self.in_project(&mapped).unwrap_or(mapped)
     }
 
     /// The path as it stands in the action: mapped, relative if it lies in the project.
@@ -180,13 +180,20 @@ impl PathRules {
         self.in_project(&mapped).unwrap_or_else(|| normalise(&mapped))
     }
 
+    /// The same for an input, whose path is in its normal form if a mapping applies.
+    #[must_use]
+    pub fn map_input(&self, path: &str) -> String {
+        let mapped = self.map(path);
+        if mapped == path { mapped } else { normalise(&mapped) }
+    }
+
     /// An input as it stands in the action. Outside the project it stays as it is, `..` and all.
     #[must_use]
     pub fn rewrite_input(&self, path: &str) -> String {
         if !path.starts_with('/') {
             return path.to_owned();
         }
-        let mapped = self.map(path);
+        let mapped = self.map_input(path);
         if self.keep {
             return mapped;
         }
@@ -194,9 +201,8 @@ impl PathRules {
     }
 
     fn in_project(&self, mapped: &str) -> Option<String> {
-        // Within the project the reference looks where the path really leads.
-        let real = real_path(mapped);
-        is_below(&real, &self.project_root).then(|| relative(&real, &self.directory))
+        // Whether it lies in the project is seen from the text; where it leads, from the links.
+        is_below(mapped, &self.project_root).then(|| relative(&real_path(mapped), &self.directory))
     }
 }
 

@@ -14,8 +14,9 @@ use crate::engine::{Cold, Engine, Job, Outcome, Sources};
 use crate::environment::{self, Reader};
 use crate::paths;
 use crate::reason::Reason;
+use crate::refused;
 use crate::session::Session;
-use crate::settings::Work;
+use crate::settings::{Settings, Work};
 use crate::stamp::Stamp;
 use crate::toolchain;
 
@@ -98,6 +99,7 @@ fn understand<'a>(
         program: &program,
         rules: &session.rules,
         local_defaults: settings.local_defaults,
+        outputs_named: outputs_named(settings),
     };
     let parsed = parse(&context, &expanded)?;
     let work = match parsed.kind {
@@ -107,6 +109,8 @@ fn understand<'a>(
     if work == Work::Link && !settings.link && !settings.link_metrics_only {
         return Err(Reason::LinkOff);
     }
+    let named: Vec<&String> = parsed.inputs.iter().map(|(path, _)| path).collect();
+    refused::by_name(session, &named)?;
     let platform = settings.platform_for(work);
     let salted = settings.toolchain_salt && !platform.contains_key("chrootRootDigest");
     let mut identity = String::new();
@@ -199,15 +203,20 @@ fn only_counted(session: &Session, job: &Job) -> bool {
     session.settings.link_metrics_only && job.work == Work::Link
 }
 
-/// What the user names instead of what the command says. With inputs named by the user, the
-/// reference guesses no outputs either.
-fn override_products(session: &Session, parsed: &Parsed) -> Vec<Product> {
-    let settings = &session.settings;
-    let named = !settings.output_files.is_empty()
+/// Whether the user says what is written. With inputs named by the user, the reference guesses no
+/// outputs either.
+fn outputs_named(settings: &Settings) -> bool {
+    !settings.output_files.is_empty()
         || !settings.output_directories.is_empty()
         || !settings.deps_override.is_empty()
-        || !settings.deps_directory.is_empty();
-    if !named {
+        || !settings.deps_directory.is_empty()
+        || settings.force_remote
+}
+
+/// What the user names instead of what the command says.
+fn override_products(session: &Session, parsed: &Parsed) -> Vec<Product> {
+    let settings = &session.settings;
+    if !outputs_named(settings) {
         return parsed.products.clone();
     }
     let files = settings.output_files.iter();

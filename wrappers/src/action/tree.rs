@@ -49,7 +49,7 @@ pub(super) fn build(parts: &Parts<'_>, working_directory: &str) -> Result<InputT
         }
         // Where links are kept, those on the way to a file are there even if it is not.
         let way = keeps_links && matches!(place, Place::Symlink(_) | Place::Directory);
-        let tidy = paths::normalise(remote);
+        let tidy = paths::normalise(&full);
         let excluded = || settings.exclude_paths.iter().any(|path| paths::is_below(&tidy, path));
         if !whole && !way && excluded() {
             continue;

@@ -113,6 +113,8 @@ pub struct Context<'a> {
     pub rules: &'a PathRules,
     /// Outputs may lie anywhere, and response files stay as they are.
     pub local_defaults: bool,
+    /// The user names the outputs, so those of the command do not count.
+    pub outputs_named: bool,
 }
 
 /// Reads a command line whose response files are open.
@@ -449,7 +451,10 @@ impl<'a> Draft<'a> {
                 return Err(Reason::NoOutput);
             }
         }
-        let products = self.products(kind)?;
+        let products = match context.outputs_named {
+            true => Vec::new(),
+            false => self.products(kind)?,
+        };
         let deps_file = match self.deps {
             Deps::None => None,
             _ => self.deps_file.clone().or_else(|| {
@@ -542,6 +547,7 @@ mod tests {
             program: &words[0],
             rules: &rules,
             local_defaults: settings.local_defaults,
+            outputs_named: false,
         };
         parse(&context, &response::expand(&words[1..], directory).expect("words"))
     }

@@ -77,6 +77,9 @@ impl Engine<'_> {
                 }
                 files.push(Delivery { digest, inline, path, executable: file.is_executable });
             }
+            let directories = self.directories_of(cache, job, action, result)?;
+            bytes += directories.bytes();
+            cache.deliver(&directories.prepare()?)?;
             cache.deliver(&files)?;
             for (place, temporary, path) in places {
                 place.put(temporary).map_err(|error| CacheError::File(path, error))?;

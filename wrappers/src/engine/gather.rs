@@ -11,6 +11,7 @@ use crate::links;
 use crate::manifest::{AbsentNames, InputFact, Learned, Learner, Steadiness, Variant};
 use crate::paths;
 use crate::reason::Reason;
+use crate::refused;
 use crate::settings::Work;
 use crate::stat_cache::{Known as KnownFile, StatCache};
 
@@ -63,7 +64,10 @@ impl Engine<'_> {
                 paths.push(path.clone());
             }
         }
-        self.refuse_by_name(&paths)?;
+        if job.work == Work::Tool {
+            // Of a compiler's command only what it names itself counts, which was looked at.
+            refused::by_name(self.session, &paths)?;
+        }
         let mut learned = self.learn(job, gathered, &paths)?;
         // Without compiling, text between directives is passed over.
         if learned.text_decides && !ran && self.session.settings.deps_override.is_empty() {
@@ -151,21 +155,6 @@ impl Engine<'_> {
         Ok(Known { formed, variant: None })
     }
 
-    fn refuse_by_name(&self, paths: &[String]) -> Result<(), Reason> {
-        for pattern in &self.session.settings.invalid_inputs {
-            let Ok(pattern) = regex_lite::Regex::new(&format!("^(?:{pattern})$")) else {
-                self.session.log.warning(format_args!(
-                    "RECC_INVALID_INPUT_PATHS_REGEX: `{pattern}` is not a regular expression"
-                ));
-                continue;
-            };
-            if paths.iter().any(|path| pattern.is_match(path)) {
-                return Err(Reason::InvalidInput);
-            }
-        }
-        Ok(())
-    }
-
     fn learn(&self, job: &Job, gathered: &Gathered, paths: &[String]) -> Result<Learned, Reason> {
         let Some(sources) = &job.sources else { return Ok(Learned::default()) };
         let settings = &self.session.settings;
@@ -251,6 +240,12 @@ impl Engine<'_> {
             let Ok(target) = std::fs::read_link(local(link)) else { continue };
             let target = target.to_str().ok_or(Reason::InputName)?.to_owned();
             if let Some(remote) = self.settle(link, places).filter(|remote| !out(remote)) {
+                // A directory that something stands in is one.
+                let within = format!("{remote}/");
+                let next = places.range(within.clone()..).next();
+                if next.is_some_and(|(path, _)| path.starts_with(&within)) {
+                    continue;
+                }
                 places.entry(remote).or_insert((Place::Symlink(target), None));
             }
         }
@@ -267,7 +262,8 @@ impl Engine<'_> {
         if !settings.keeps_links() || (relative && prefixed) {
             return Some(rules.rewrite_input(path));
         }
-        let full = if relative { paths::absolute(path, &rules.directory) } else { rules.map(path) };
+        let full =
+            if relative { paths::absolute(path, &rules.directory) } else { rules.map_input(path) };
         let found = links::follow(&full);
         for (link, target) in found.links {
             places.insert(link, (Place::Symlink(target), None));

@@ -283,6 +283,11 @@ impl Engine<'_> {
                 ..OutputFile::default()
             });
         }
+        let output_directories = match self.store_directories(cache, job)? {
+            Some(stored) => stored,
+            None if captured.code == 0 => return Ok(None),
+            None => Vec::new(),
+        };
         let end = stamp::now();
         let time = |nanoseconds: i64| Timestamp {
             seconds: nanoseconds / 1_000_000_000,
@@ -291,6 +296,7 @@ impl Engine<'_> {
         let took = captured.took.as_nanos() as i64;
         let mut result = ActionResult {
             output_files,
+            output_directories,
             exit_code: captured.code,
             execution_metadata: Some(ExecutedActionMetadata {
                 worker: "recc".to_owned(),

@@ -1,6 +1,6 @@
 //! `RECC_FORCE_REMOTE`: any command, with the inputs and outputs that the user names.
 
-use crate::command::Product;
+use crate::command::{Product, compiler};
 use crate::engine::{Engine, Gathered, Inputs, Job, Outcome};
 use crate::environment::{self, Reader};
 use crate::reason::Reason;
@@ -34,25 +34,18 @@ pub(super) fn run(engine: &mut Engine<'_>, command: &[String]) -> Outcome {
         Some(job) => (job.arguments, job.made, job.directories, job.passages),
         None => {
             let program = session.rules.rewrite_program(&program);
-            (
-                [program].into_iter().chain(rest.iter().cloned()).collect(),
-                Vec::new(),
-                Vec::new(),
-                Vec::new(),
-            )
+            let words = [program].into_iter().chain(rest.iter().cloned()).collect();
+            (words, Vec::new(), Vec::new(), Vec::new())
         }
     };
+    let reader = compiler::recognise(name, session.real(&program).as_deref())
+        .map_or(Reader::Tool(&[]), |compiler| Reader::Compiler(compiler.family));
     let job = Job {
         work: Work::Tool,
         label: "command".to_owned(),
         real: command.to_vec(),
         arguments,
-        environment: environment::select(
-            settings,
-            Reader::Tool(&[]),
-            &session.environment,
-            &session.rules,
-        ),
+        environment: environment::select(settings, reader, &session.environment, &session.rules),
         platform: settings.platform_for(Work::Tool),
         products: settings
             .output_files

@@ -1,0 +1,2 @@
+int s;
+#include <stddef.h>
