@@ -46,10 +46,7 @@ pub fn run(engine: &mut Engine<'_>, command: &[String], task: Task) -> Outcome {
         }
         (Ok((job, mut inputs)), Task::Run) => engine.run(&job, &mut inputs),
         (Ok((job, mut inputs)), Task::Explain) => engine.explain(&job, &mut inputs),
-        (Err(reason), Task::Explain) => {
-            let _written = writeln!(engine.out, "uncacheable: {reason}: {}", reason.help());
-            Outcome::Exit(0)
-        }
+        (Err(reason), Task::Explain) => engine.explain_refusal(reason),
         (Err(reason), Task::Run) => {
             if reason == Reason::NotACommand {
                 session.figures.count("unsupported_command", 1);

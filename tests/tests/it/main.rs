@@ -32,5 +32,6 @@ mod speculate_prime;
 mod speculate_store;
 mod store_faults;
 mod store_hammer;
+mod tools;
 mod wire;
 mod wire_golden;

@@ -12,7 +12,7 @@ fn main() -> ExitCode {
     shell::main(&Program {
         name: "rear",
         usage: "usage: rear [AR] ARGUMENTS…   (AR: ar, llvm-ar, TARGET-ar, gcc-ar; else REAR_AR, else ar)\n       \
-                rear --stats | --zero-stats | --forerunner-help | --forerunner-version",
+                rear --explain … | --stats | --zero-stats | --forerunner-help | --forerunner-version",
         handle: |engine, words| rear::run(engine, &shell::own_name(), words),
         stands_in: true,
         real: |arguments: &[OsString]| Some(shell::with_program("ar", arguments)),

@@ -12,7 +12,7 @@ fn main() -> ExitCode {
     shell::main(&Program {
         name: "rebison",
         usage: "usage: rebison [PROGRAM] ARGUMENTS…   (PROGRAM: bison by another name or path)\n       \
-                rebison --stats | --zero-stats | --forerunner-help | --forerunner-version",
+                rebison --explain … | --stats | --zero-stats | --forerunner-help | --forerunner-version",
         handle: |engine, words| table::run(engine, "bison", &shell::own_name(), words),
         stands_in: true,
         real: |arguments: &[OsString]| Some(shell::with_program("bison", arguments)),

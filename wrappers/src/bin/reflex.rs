@@ -12,7 +12,7 @@ fn main() -> ExitCode {
     shell::main(&Program {
         name: "reflex",
         usage: "usage: reflex [PROGRAM] ARGUMENTS…   (PROGRAM: flex by another name or path)\n       \
-                reflex --stats | --zero-stats | --forerunner-help | --forerunner-version",
+                reflex --explain … | --stats | --zero-stats | --forerunner-help | --forerunner-version",
         handle: |engine, words| table::run(engine, "flex", &shell::own_name(), words),
         stands_in: true,
         real: |arguments: &[OsString]| Some(shell::with_program("flex", arguments)),

@@ -12,7 +12,7 @@ fn main() -> ExitCode {
     shell::main(&Program {
         name: "reglib-compile-resources",
         usage: "usage: reglib-compile-resources [PROGRAM] ARGUMENTS…   (PROGRAM: glib-compile-resources by another name or path)\n       \
-                reglib-compile-resources --stats | --zero-stats | --forerunner-help | --forerunner-version",
+                reglib-compile-resources --explain … | --stats | --zero-stats | --forerunner-help | --forerunner-version",
         handle: |engine, words| {
             table::run(engine, "glib-compile-resources", &shell::own_name(), words)
         },

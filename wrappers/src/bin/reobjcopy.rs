@@ -12,7 +12,7 @@ fn main() -> ExitCode {
     shell::main(&Program {
         name: "reobjcopy",
         usage: "usage: reobjcopy [PROGRAM] ARGUMENTS…   (PROGRAM: objcopy by another name or path)\n       \
-                reobjcopy --stats | --zero-stats | --forerunner-help | --forerunner-version",
+                reobjcopy --explain … | --stats | --zero-stats | --forerunner-help | --forerunner-version",
         handle: |engine, words| table::run(engine, "objcopy", &shell::own_name(), words),
         stands_in: true,
         real: |arguments: &[OsString]| Some(shell::with_program("objcopy", arguments)),

@@ -12,7 +12,7 @@ fn main() -> ExitCode {
     shell::main(&Program {
         name: "reprotoc",
         usage: "usage: reprotoc [PROGRAM] ARGUMENTS…   (PROGRAM: protoc by another name or path)\n       \
-                reprotoc --stats | --zero-stats | --forerunner-help | --forerunner-version",
+                reprotoc --explain … | --stats | --zero-stats | --forerunner-help | --forerunner-version",
         handle: |engine, words| table::run(engine, "protoc", &shell::own_name(), words),
         stands_in: true,
         real: |arguments: &[OsString]| Some(shell::with_program("protoc", arguments)),

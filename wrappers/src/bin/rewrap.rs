@@ -14,7 +14,7 @@ fn main() -> ExitCode {
     shell::main(&Program {
         name: "rewrap",
         usage: "usage: rewrap --input PATH… --output PATH… [--env NAME…] [--tool PROGRAM…] -- COMMAND ARGUMENTS…\n       \
-                rewrap --stats | --zero-stats | --help | --version\n\
+                rewrap --explain … | --stats | --zero-stats | --help | --version\n\
                 Started through a link named re<tool> it caches the tool of that name in RECC_TOOLS_FILE.",
         handle,
         stands_in: false,

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use crate::action::Formed;
 use crate::cache::Cache;
 use crate::manifest::Verdict;
+use crate::reason::Reason;
 
 use super::{Engine, Inputs, Job, Outcome};
 
@@ -30,6 +31,12 @@ pub(super) fn command(job: &Job, formed: &Formed) -> String {
 }
 
 impl Engine<'_> {
+    /// Says why a command is not cached.
+    pub fn explain_refusal(&mut self, reason: Reason) -> Outcome {
+        let written = writeln!(self.out, "uncacheable: {reason}: {}", reason.help());
+        Outcome::Exit(i32::from(written.is_err()))
+    }
+
     /// Says what a command is, what it reads, and what differs from the last time. Runs nothing
     /// but what is needed to find the inputs.
     pub fn explain(&mut self, job: &Job, inputs: &mut dyn Inputs) -> Outcome {

@@ -16,10 +16,11 @@ use super::{Request, ar, rear};
 pub fn run(engine: &mut Engine<'_>, own_name: &str, words: &[String]) -> Outcome {
     let session = engine.session;
     let setting = session.settings.ranlib.as_deref();
+    let (task, words) = rear::task(words);
     let (name, arguments) = rear::program(words, own_name, "ranlib", setting);
     let request = request(session, &name, arguments);
     let real: Vec<String> = std::iter::once(name).chain(arguments.iter().cloned()).collect();
-    rear::finish(engine, request, "ranlib", &real, None)
+    rear::finish(engine, task, request, "ranlib", &real, None)
 }
 
 fn request(session: &Session, name: &str, arguments: &[String]) -> Result<Request, Reason> {

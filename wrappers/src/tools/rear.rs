@@ -10,6 +10,7 @@ use crate::engine::aside::InPlace;
 use crate::engine::{Engine, Outcome};
 use crate::paths;
 use crate::reason::Reason;
+use crate::recc::Task;
 use crate::session::Session;
 
 use super::{Request, ar, job};
@@ -17,11 +18,20 @@ use super::{Request, ar, job};
 /// Handles a command line; the real program's name may come first.
 pub fn run(engine: &mut Engine<'_>, own_name: &str, words: &[String]) -> Outcome {
     let session = engine.session;
+    let (task, words) = task(words);
     let (name, arguments) = program(words, own_name, "ar", session.settings.ar.as_deref());
     let mut stdin = None;
     let request = request(session, &name, arguments, &mut stdin);
     let real: Vec<String> = std::iter::once(name).chain(arguments.iter().cloned()).collect();
-    finish(engine, request, "ar", &real, stdin)
+    finish(engine, task, request, "ar", &real, stdin)
+}
+
+/// What is to be done, and the command line without that.
+pub(super) fn task(words: &[String]) -> (Task, &[String]) {
+    match words {
+        [first, rest @ ..] if first == "--explain" && !rest.is_empty() => (Task::Explain, rest),
+        all => (Task::Run, all),
+    }
 }
 
 /// The real program and its arguments: what stands first if it is such a program, else what the
@@ -53,19 +63,31 @@ fn is_program(word: &str, plain: &str) -> bool {
 /// Runs a request, or the real command; what was read from standard input is handed on.
 pub(super) fn finish(
     engine: &mut Engine<'_>,
+    task: Task,
     request: Result<Request, Reason>,
     label: &str,
     real: &[String],
     stdin: Option<Bytes>,
 ) -> Outcome {
     let session = engine.session;
+    let mut refused = None;
     let made = if session.settings.passthrough {
         Err(Reason::Disabled)
     } else {
-        request.and_then(|request| Ok((job(session, &request)?, request.refused)))
+        request.and_then(|request| {
+            refused = request.refused;
+            job(session, &request)
+        })
     };
+    if task == Task::Explain {
+        return match made {
+            Ok((job, mut inputs)) if refused.is_none() => engine.explain(&job, &mut inputs),
+            Ok(_) => engine.explain_refusal(refused.unwrap_or(Reason::Operation)),
+            Err(reason) => engine.explain_refusal(reason),
+        };
+    }
     let outcome = match made {
-        Ok(((mut job, mut inputs), refused)) => {
+        Ok((mut job, mut inputs)) => {
             // The tool says its name as it was called, where that leads to the same program.
             if session.leads_to(&real[0], &job.real[0]) {
                 job.real[0].clone_from(&real[0]);

@@ -22,6 +22,7 @@ struct Named {
 
 /// Handles a command line.
 pub fn run(engine: &mut Engine<'_>, words: &[String]) -> Outcome {
+    let (task, words) = rear::task(words);
     let named = match read(words) {
         Ok(named) => named,
         Err(problem) => {
@@ -30,7 +31,7 @@ pub fn run(engine: &mut Engine<'_>, words: &[String]) -> Outcome {
         }
     };
     let request = request(engine.session, &named);
-    rear::finish(engine, request, "rewrap", &named.command, None)
+    rear::finish(engine, task, request, "rewrap", &named.command, None)
 }
 
 fn read(words: &[String]) -> Result<Named, String> {

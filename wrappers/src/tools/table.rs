@@ -56,6 +56,7 @@ pub fn run(engine: &mut Engine<'_>, tool: &str, own_name: &str, words: &[String]
         );
         return Outcome::Exit(crate::program::USAGE);
     };
+    let (task, words) = rear::task(words);
     let (name, arguments) = match words.split_first() {
         Some((first, rest)) if spec.is_program(first) => (first.clone(), rest),
         _ => {
@@ -66,7 +67,7 @@ pub fn run(engine: &mut Engine<'_>, tool: &str, own_name: &str, words: &[String]
     };
     let request = request(engine.session, tool, spec, &name, arguments);
     let real: Vec<String> = std::iter::once(name).chain(arguments.iter().cloned()).collect();
-    rear::finish(engine, request, tool, &real, None)
+    rear::finish(engine, task, request, tool, &real, None)
 }
 
 /// The user's descriptions, and ours where the user has none.

@@ -1,0 +1,309 @@
+//! The wrappers that are made from descriptions, ours and those of users; and what all tools have
+//! in common: where a miss runs, what is recorded, and why something is not cached.
+
+mod place;
+
+use forerunner_gateway::{Gateway, Policy, Recorder};
+use forerunner_reapi::{Config, LocalExecution};
+use forerunner_tests::{bin, bin_dir, on_path, peer};
+
+use crate::endpoint::embedded;
+use place::{Place, same, text};
+
+const DRESS: &str = r##"
+mkdir gen sub
+echo 'int f(int x) { return x; } int main(void) { return f(0); }' >a.c
+gcc -g -c a.c; gcc -g -o prog a.c; cp a.o b.o; ar rcsD lib.a a.o b.o; echo text >text.txt
+printf '%%%%\nx return 1;\n.|\\n ;\n%%%%\nint yywrap(void) { return 1; }\n' >x.l
+printf '%%{\nint yylex(void); void yyerror(const char *s);\n%%}\n%%%%\ns: %%empty;\n' >x.y
+printf 'syntax = "proto3"; import "sub/other.proto"; message A { B b = 1; }\n' >main.proto
+printf 'syntax = "proto3"; message B { int32 x = 1; }\n' >sub/other.proto
+printf '<gresources><gresource prefix="/p"><file>text.txt</file></gresource></gresources>' >r.xml
+"##;
+
+/// A tool's command, and a change to a file that the command does not name but the tool reads.
+const COMMANDS: &[(&str, &str, &str)] = &[
+    ("strip", "-g prog", ""),
+    ("strip", "prog a.o lib.a", ""),
+    ("strip", "--strip-unneeded -o out.o a.o", ""),
+    ("strip", "-R .comment --remove-section=.note.gnu.property a.o", ""),
+    ("strip", "@words", ""),
+    ("objcopy", "-O binary a.o a.bin", ""),
+    ("objcopy", "--only-keep-debug prog prog.debug", ""),
+    ("objcopy", "--add-gnu-debuglink=text.txt prog", ""),
+    ("objcopy", "--add-section .x=text.txt a.o c.o", ""),
+    ("objcopy", "--redefine-sym f=g lib.a", ""),
+    ("protoc", "--cpp_out=gen -I. main.proto", "echo 'message C {}' >>sub/other.proto"),
+    ("protoc", "--python_out=gen --pyi_out=gen -I. main.proto", "echo '//' >>sub/other.proto"),
+    ("flex", "-o lex.c --header-file=lex.h x.l", ""),
+    ("flex", "x.l", ""),
+    ("bison", "-d -o p.c x.y", ""),
+    ("bison", "-d x.y", ""),
+    ("glib-compile-resources", "--target=r.c --generate-source r.xml", "echo more >>text.txt"),
+    ("glib-compile-resources", "--target=r.gresource r.xml", "echo more >>text.txt"),
+];
+
+#[test]
+fn the_tools_that_we_know() {
+    let mut place = Place::new(DRESS);
+    place.set("LC_ALL", "C.UTF-8");
+    let mut tried = 0;
+    for (tool, line, change) in COMMANDS {
+        if peer(tool, on_path(tool)).is_none() {
+            continue;
+        }
+        let words: Vec<&str> = line.split(' ').collect();
+        let dressed = "echo '-g prog a.o' >words";
+        assert_eq!(place.thrice(tool, &words, dressed), 1, "{tool} {line}");
+        if !change.is_empty() {
+            // The same command; what it reads is another file now.
+            let change = format!("{dressed}; {change}");
+            assert_eq!(place.thrice(tool, &words, &change), 1, "{tool} {line}");
+        }
+        tried += 1;
+    }
+    assert!(tried > 0 || std::env::var_os("FORERUNNER_REQUIRE_PEERS").is_none());
+}
+
+/// `strip` goes on with the other files.
+#[test]
+fn a_tool_fails_with_one_of_its_files() {
+    let Some(_) = peer("gcc", on_path("gcc")) else { return };
+    let place = Place::new(DRESS);
+    for line in ["-g a.o text.txt prog", "a.o gone.o prog", "text.txt", "-g prog x.y lib.a"] {
+        let words: Vec<&str> = line.split(' ').collect();
+        assert_eq!(place.thrice("strip", &words, ""), 0, "{line}");
+    }
+}
+
+#[test]
+fn what_is_not_cached_has_a_name() {
+    let Some(_) = peer("gcc", on_path("gcc")) else { return };
+    let place = Place::new(DRESS);
+    for (tool, line, reason) in [
+        ("ar", "t lib.a", "operation"),
+        ("ar", "p lib.a a.o", "operation"),
+        ("ar", "x lib.a", "operation"),
+        ("ar", "ru lib.a a.o", "update_by_time"),
+        ("ar", "rcsU new.a a.o", "non_deterministic"),
+        ("ar", "rzz lib.a", "command_line_unknown"),
+        ("ranlib", "-U lib.a", "non_deterministic"),
+        ("ranlib", "-t lib.a", "operation"),
+        ("strip", "-p prog", "operation"),
+        ("strip", "-U lib.a", "operation"),
+    ] {
+        let reason = if reason == "command_line_unknown" { "syntax" } else { reason };
+        let words: Vec<&str> = line.split(' ').collect();
+        place.reset("");
+        let plain = place.run(tool, &words);
+        place.reset("");
+        place.forget_figures();
+        let ours = place.run(&format!("re{tool}"), &words);
+        assert_eq!(ours.status.code(), plain.status.code(), "{tool} {line}");
+        assert_eq!(text(&ours.stdout), text(&plain.stdout), "{tool} {line}");
+        let stats = place.stats();
+        assert!(stats.contains(reason), "{tool} {line}: no `{reason}` in\n{stats}");
+        place.reset("");
+        let explained = place.run(&format!("re{tool}"), &[&["--explain"], &words[..]].concat());
+        let said = text(&explained.stdout) + &text(&explained.stderr);
+        assert!(said.contains(reason), "{tool} --explain {line}: no `{reason}` in\n{said}");
+    }
+}
+
+/// A spy in the place of the tool writes down that it was started.
+#[test]
+fn nothing_to_do_starts_no_tool() {
+    let Some(_) = peer("gcc", on_path("gcc")) else { return };
+    let mut place = Place::new(DRESS);
+    place.reset("");
+    let spy = place.root().join("spy-ranlib");
+    let log = place.root().join("started");
+    let script = format!("#!/bin/sh\necho x >>{}\nexec ranlib \"$@\"\n", log.display());
+    std::fs::write(&spy, script).expect("written");
+    make_executable(&spy);
+    place.set("RERANLIB_RANLIB", &spy.display().to_string());
+    let started = || std::fs::read_to_string(&log).unwrap_or_default().lines().count();
+    for (round, expected) in [("new", 1), ("again", 1), ("and again", 1)] {
+        let before = place.files();
+        let output = place.run("reranlib", &["lib.a"]);
+        assert!(output.status.success(), "{output:?}");
+        assert_eq!(started(), expected, "{round}");
+        same(round, &before, &place.files());
+    }
+    place.reset("ar rcSD lib.a a.o");
+    place.run("reranlib", &["lib.a"]);
+    assert_eq!(started(), 2, "another archive");
+}
+
+fn make_executable(path: &std::path::Path) {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mode = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(path, mode).expect("a mode");
+}
+
+/// The embedded store behind a socket, as `buildbox-run` serves it.
+fn served(place: &Place, update_allowed: bool) -> (Gateway, Recorder, String) {
+    let recorder = Recorder::new();
+    let socket = place.root().join(format!("{update_allowed}.sock"));
+    let mut config: Config = embedded(&place.root().join(format!("server-{update_allowed}")));
+    config.local = LocalExecution {
+        runner: bin("buildbox-run"),
+        runner_arguments: vec!["--host-toolchain".to_owned()],
+        jobs: 1,
+    };
+    let policy = Policy { update_allowed };
+    let gateway = Gateway::start(&socket, &config, policy, recorder.clone()).expect("a socket");
+    (gateway, recorder, format!("unix:{}", socket.display()))
+}
+
+#[test]
+fn where_a_miss_runs() {
+    let Some(_) = peer("gcc", on_path("gcc")) else { return };
+    for (update_allowed, forced, here) in [
+        (true, "", true),
+        (true, "local", true),
+        (true, "remote", false),
+        (false, "", false),
+        (false, "remote", false),
+        (false, "local", true),
+    ] {
+        let what = format!("update allowed: {update_allowed}, RECC_MISS={forced}");
+        let mut place = Place::new(DRESS);
+        place.reset("");
+        let (gateway, recorder, url) = served(&place, update_allowed);
+        place.set("RECC_SERVER", &url);
+        place.set("RECC_MISS", forced);
+        place.set("RECC_LOG_LEVEL", "info");
+        place.run("ar", &["rcsD", "plain.a", "a.o", "b.o"]);
+        let plain = std::fs::read(place.path("plain.a")).expect("an archive");
+        for round in ["miss", "hit"] {
+            let _ = std::fs::remove_file(place.path("new.a"));
+            let output = place.run("rear", &["rcsD", "new.a", "a.o", "b.o"]);
+            let said = text(&output.stderr);
+            assert!(output.status.success(), "{what}, {round}: {said}");
+            assert!(std::fs::read(place.path("new.a")).is_ok_and(|new| new == plain), "{what}");
+            // Where nothing can be stored, the tool runs again.
+            let stored = update_allowed || !here;
+            let is_hit = round == "hit" && stored;
+            assert_eq!(said.contains("executing locally"), here && !is_hit, "{what}: {said}");
+            assert_eq!(
+                said.contains("Executing action remotely"),
+                !here && !is_hit,
+                "{what}: {said}"
+            );
+            assert_eq!(said.contains("Action Cache hit"), is_hit, "{what}, {round}: {said}");
+            assert_eq!(recorder.subactions().len(), usize::from(stored), "{what}, {round}");
+        }
+        gateway.stop();
+    }
+    // A hit alone is recorded too.
+    let mut place = Place::new(DRESS);
+    place.reset("");
+    let words = ["rcsD", "new.a", "a.o"];
+    for hits in [0, 1] {
+        let (gateway, recorder, url) = served(&place, true);
+        place.set("RECC_SERVER", &url);
+        let _ = std::fs::remove_file(place.path("new.a"));
+        place.forget_figures();
+        assert!(place.run("rear", &words).status.success());
+        assert_eq!(place.figure("hits"), hits);
+        assert_eq!(recorder.subactions().len(), 1);
+        gateway.stop();
+    }
+}
+
+/// A tool of somebody: it joins its inputs and what these include.
+const SHOUT: &str = r##"#!/bin/sh
+out= deps= ins= count=1
+while [ $# -gt 0 ]; do case $1 in
+    --out=*) out=${1#*=};; --deps=*) deps=${1#*=};; -n) count=$2; shift;; *) ins="$ins $1";;
+esac; shift; done
+all="$ins $(sed -n 's/^include //p' $ins)"
+if [ -n "$deps" ]; then printf '%s\n' $all >"$deps"; exit; fi
+echo ran >>../ran
+while [ $count -gt 0 ]; do cat $all; count=$((count - 1)); done >"$out"
+"##;
+
+const SHOUT_TOML: &str = r##"
+[shout]
+programs = ["shout"]
+output = ["--out"]
+value = ["-n"]
+plain = ["-v"]
+dependency-options = ["--deps={dependencies}"]
+dependency-drops = ["--out"]
+"##;
+
+#[test]
+fn a_tool_that_the_user_describes() {
+    let mut place = Place::new("echo one >one; printf 'include one\\ntwo\\n' >two");
+    place.reset("");
+    let bin = place.root().join("bin");
+    std::fs::create_dir(&bin).expect("made");
+    std::fs::write(bin.join("shout"), SHOUT).expect("written");
+    make_executable(&bin.join("shout"));
+    std::os::unix::fs::symlink(bin_dir().join("rewrap"), bin.join("reshout")).expect("a link");
+    let file = place.root().join("tools.toml");
+    std::fs::write(&file, SHOUT_TOML).expect("written");
+    place.set("PATH", &format!("{}:{}:/usr/bin:/bin", bin.display(), bin_dir().display()));
+    place.set("RECC_TOOLS_FILE", &file.display().to_string());
+    let reshout = bin.join("reshout").display().to_string();
+    let ran =
+        || std::fs::read_to_string(place.root().join("ran")).unwrap_or_default().lines().count();
+    let shout = |words: &[&str]| {
+        let _ = std::fs::remove_file(place.path("out"));
+        let output = place.run(&reshout, words);
+        assert!(output.status.success(), "{output:?}");
+        std::fs::read_to_string(place.path("out")).expect("an output")
+    };
+    let words = ["-n", "2", "--out=out", "two"];
+    let first = shout(&words);
+    assert_eq!(first.matches("one\n").count(), 4, "{first}");
+    assert_eq!((shout(&words) == first, ran()), (true, 1), "a hit");
+    // What the command does not name is an input.
+    std::fs::write(place.path("one"), "uno\n").expect("written");
+    assert_eq!((shout(&words).matches("uno").count(), ran()), (2, 2));
+    std::fs::write(place.path("one"), "one\n").expect("written");
+    assert_eq!((shout(&words) == first, ran()), (true, 2), "a hit again");
+    // An option that nobody described.
+    shout(&["-x", "--out=out", "one", "two"]);
+    assert!(place.stats().contains("operation"));
+    assert_eq!(ran(), 3);
+}
+
+#[test]
+fn mistakes_in_a_description_are_named() {
+    let mut place = Place::new("echo one >one");
+    place.reset("");
+    let reshout = place.root().join("reshout");
+    std::os::unix::fs::symlink(bin_dir().join("rewrap"), &reshout).expect("a link");
+    let file = place.root().join("tools.toml");
+    let shown = file.display().to_string();
+    place.set("RECC_TOOLS_FILE", &shown);
+    for (text_of_file, expected) in [
+        (None, "No such file"),
+        (Some("[shout\n"), "line 1"),
+        (Some("[shout]\nprograms = [\"shout\"]\noutptu = [\"-o\"]\n"), "unknown field `outptu`"),
+        (Some("[shout]\nprograms = \"shout\"\noutput = [\"-o\"]\n"), "expected a sequence"),
+        (
+            Some("[shout]\nprograms = [\"shout\"]\noperands = \"files\"\n"),
+            "unknown variant `files`",
+        ),
+        (Some("[shout]\noutput = [\"-o\"]\n"), "missing field `programs`"),
+        (Some("[shout]\nprograms = []\noutput = [\"-o\"]\n"), "`programs` names none"),
+        (Some("[shout]\nprograms = [\"shout\"]\n"), "nothing says what it writes"),
+        (Some("[shout]\nprograms = [\"shout\"]\noutput = [\"o\"]\n"), "the option `o`"),
+        (Some("[other]\nprograms = [\"o\"]\noutput = [\"-o\"]\n"), "no description of `shout`"),
+    ] {
+        let _ = std::fs::remove_file(&file);
+        if let Some(text_of_file) = text_of_file {
+            std::fs::write(&file, text_of_file).expect("written");
+        }
+        let output = place.run(&reshout.display().to_string(), &["-o", "x", "one"]);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(100), "{text_of_file:?}: {said}");
+        assert!(said.contains(expected), "{text_of_file:?}: {said}");
+        let names_file = said.contains(&shown) || expected.contains("no description");
+        assert!(names_file, "{text_of_file:?}: {said}");
+    }
+}
