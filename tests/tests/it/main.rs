@@ -24,6 +24,7 @@ mod runner_socket;
 mod runner_speculate;
 mod servers;
 mod speculate_buildstream;
+mod speculate_chain;
 mod speculate_demo;
 mod speculate_history;
 mod speculate_kill;

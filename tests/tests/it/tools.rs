@@ -3,9 +3,11 @@
 
 mod place;
 
+use std::io::Read as _;
+
 use forerunner_gateway::{Gateway, Policy, Recorder};
 use forerunner_reapi::{Config, LocalExecution};
-use forerunner_tests::{bin, bin_dir, on_path, peer};
+use forerunner_tests::{bin, bin_dir, long, on_path, peer};
 
 use crate::endpoint::embedded;
 use place::{Place, same, text};
@@ -209,6 +211,45 @@ fn where_a_miss_runs() {
         assert_eq!(place.figure("hits"), hits);
         assert_eq!(recorder.subactions().len(), 1);
         gateway.stop();
+    }
+}
+
+/// The wrappers and the tools they start may have less memory than an archive has bytes, with the
+/// embedded store and with a server.
+#[test]
+fn archives_are_larger_than_memory() {
+    // With a server the archive travels; without, the kernel copies it.
+    const MEMORY_KIB: u64 = 24 << 10;
+    let member_bytes: u64 = if long() { 340 << 20 } else { 22 << 20 };
+    for remote in [false, true] {
+        let mut place = Place::new("");
+        place.reset("");
+        let mut noise = std::fs::File::open("/dev/urandom").expect("noise").take(member_bytes);
+        let mut member = std::fs::File::create(place.path("1.o")).expect("a member");
+        std::io::copy(&mut noise, &mut member).expect("written");
+        for name in ["2.o", "3.o"] {
+            std::fs::copy(place.path("1.o"), place.path(name)).expect("a member");
+        }
+        let server = remote.then(|| served(&place, true));
+        if let Some((_, _, url)) = &server {
+            place.set("RECC_SERVER", url);
+        }
+        let limited = |script: &str| {
+            let script = format!("ulimit -d {MEMORY_KIB}; {script}");
+            let output = place.run("sh", &["-ec", &script]);
+            assert!(output.status.success(), "remote: {remote}, {script}: {output:?}");
+        };
+        let figures = || (place.figure("hits"), place.figure("misses"));
+        limited("rear rcSD lib.a 1.o 2.o 3.o");
+        limited("rm lib.a; rear rcSD lib.a 1.o 2.o 3.o");
+        assert_eq!(figures(), (1, 1), "remote: {remote}");
+        limited("reranlib lib.a");
+        limited("rm lib.a; rear rcSD lib.a 1.o 2.o 3.o; reranlib lib.a; reranlib lib.a");
+        assert_eq!(figures(), (4, 2), "remote: {remote}");
+        limited("ar rcsD plain.a 1.o 2.o 3.o; cmp plain.a lib.a");
+        if let Some((gateway, ..)) = server {
+            gateway.stop();
+        }
     }
 }
 
