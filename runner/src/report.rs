@@ -9,6 +9,7 @@ use forerunner_proto::{Any, Message, Timestamp, buildbox, ours, reapi, rpc};
 use crate::failure::Failure;
 use crate::sys::Resources;
 
+const STATISTICS_URL: &str = "type.googleapis.com/build.buildbox.ExecutionStatistics";
 const USAGE_URL: &str = "type.googleapis.com/forerunner.v1.SandboxUsage";
 const DIGEST_URL: &str = "type.googleapis.com/build.bazel.remote.execution.v2.Digest";
 
@@ -59,13 +60,13 @@ impl Metadata {
     }
 }
 
-/// What a command used, as a message.
+/// What a command used, as a message that says what it is: so the reference stores it.
 pub(crate) fn statistics(used: &Resources) -> Vec<u8> {
     let duration = |time: Duration| forerunner_proto::Duration {
         seconds: time.as_secs() as i64,
         nanos: time.subsec_nanos() as i32,
     };
-    buildbox::ExecutionStatistics {
+    let statistics = buildbox::ExecutionStatistics {
         command_rusage: Some(buildbox::execution_statistics::ProcessResourceUsage {
             utime: Some(duration(used.user_time)),
             stime: Some(duration(used.system_time)),
@@ -77,8 +78,8 @@ pub(crate) fn statistics(used: &Resources) -> Vec<u8> {
             nvcsw: used.voluntary_switches,
             nivcsw: used.involuntary_switches,
         }),
-    }
-    .encode_to_vec()
+    };
+    Any { type_url: STATISTICS_URL.to_owned(), value: statistics.encode_to_vec() }.encode_to_vec()
 }
 
 /// Writes the result, if it is wanted.
@@ -142,7 +143,9 @@ mod tests {
             peak_kib: 77,
             ..Default::default()
         };
-        let message = buildbox::ExecutionStatistics::decode(&statistics(&used)[..]);
+        let any = Any::decode(&statistics(&used)[..]).expect("a message");
+        assert_eq!(any.type_url, STATISTICS_URL);
+        let message = buildbox::ExecutionStatistics::decode(&any.value[..]);
         let usage = message.expect("a message").command_rusage.expect("usage");
         assert_eq!(usage.maxrss, 77);
         assert_eq!(usage.utime.expect("a time").nanos, 500_000_000);

@@ -131,8 +131,9 @@ impl Settings {
         let connection =
             cli.remote.remote.as_deref().map(|url| connection(&cli.remote, url)).transpose()?;
         let log = |file: &Option<PathBuf>| match file {
+            // As with the reference, files are not written then.
+            _ if cli.no_logs_capture => Log::Inherit,
             Some(file) => Log::File(file.clone()),
-            None if cli.no_logs_capture => Log::Inherit,
             None => Log::Temporary,
         };
         let named =
@@ -242,7 +243,7 @@ mod tests {
         assert_eq!(logs(&["--no-logs-capture"]), (Log::Inherit, false));
         assert_eq!(logs(&["--stdout-file=f"]), (Log::File("f".into()), true));
         let both = logs(&["--stdout-file=f", "--no-logs-capture"]);
-        assert_eq!(both, (Log::File("f".into()), false));
+        assert_eq!(both, (Log::Inherit, false));
     }
 
     #[test]

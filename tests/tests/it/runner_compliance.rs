@@ -1,8 +1,9 @@
 //! The same actions on the reference and on ours, compared field by field.
 
-use forerunner_tests::{bin, buildbox, peer};
+use forerunner_tests::{bin, buildbox, long, peer};
 
 use crate::runner::{Case, Lab, Outcome, args, sh};
+use crate::runner_socket::execute;
 
 /// What is expected of a case.
 enum Expect {
@@ -548,6 +549,48 @@ fn the_reference_and_ours_agree() {
             }
         }
     }
+    assert!(wrong.is_empty(), "{} differences:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// The same cases as actions that a stock casd has our runner execute.
+#[test]
+fn stock_casd_has_the_same_results_by_our_runner() {
+    let runner = bin("buildbox-run");
+    let Some(lab) = Lab::casd_with(&[format!("--buildbox-run={}", runner.display())]) else {
+        return;
+    };
+    let mut wrong = Vec::new();
+    let mut count = 0;
+    for (name, case, _) in table() {
+        // What casd has no way to hand on.
+        if !case.options.is_empty() || case.input.is_some() {
+            continue;
+        }
+        count += 1;
+        // All of them take half a minute.
+        if !long() && count % 4 != 0 {
+            continue;
+        }
+        let mut direct = lab.run(&runner, &case);
+        let mut served = execute(&lab, &case);
+        if direct.result.is_none() {
+            let code = |outcome: &Outcome| outcome.status.as_ref().map(|status| status.code);
+            if code(&direct) != code(&served) {
+                wrong.push(format!("{name}: {direct:#?}, served: {:?}", served.status));
+            }
+            continue;
+        }
+        for outcome in [&mut direct, &mut served] {
+            outcome.exit_status = 0;
+            outcome.own_stdout.clear();
+            outcome.status = None;
+        }
+        let (direct, got) = (comparable(&direct), comparable(&served));
+        if direct != got {
+            wrong.push(format!("{name}:\n{}", difference(&direct, &got, &served)));
+        }
+    }
+    assert!(count >= 80, "{count}");
     assert!(wrong.is_empty(), "{} differences:\n{}", wrong.len(), wrong.join("\n"));
 }
 

@@ -303,25 +303,28 @@ fn a_long_path_of_a_socket_works() {
     assert_eq!(lab.ours(&case).stdout(), "there\n");
 }
 
+/// Has the endpoint execute a case.
+pub(crate) fn execute(lab: &Lab, case: &Case) -> Outcome {
+    let (action, _) = lab.upload(case);
+    let options = ExecuteOptions { skip_cache_lookup: true, ..Default::default() };
+    let response = lab.runtime.block_on(async {
+        let execution = lab.endpoint.execute(&action, &options).expect("an execution");
+        execution.finish().await.expect("an end").message().expect("a response")
+    });
+    let mut outcome = Outcome { status: response.status, ..Outcome::default() };
+    if let Some(result) = response.result {
+        lab.fill(&mut outcome, result);
+    }
+    outcome
+}
+
 #[test]
 fn stock_casd_executes_through_our_runner() {
     let Some(lab) = Lab::casd_with(&[format!("--buildbox-run={}", bin("buildbox-run").display())])
     else {
         return;
     };
-    let execute = |case: &Case| {
-        let (action, _) = lab.upload(case);
-        let options = ExecuteOptions { skip_cache_lookup: true, ..Default::default() };
-        let response = lab.runtime.block_on(async {
-            let execution = lab.endpoint.execute(&action, &options).expect("an execution");
-            execution.finish().await.expect("an end").message().expect("a response")
-        });
-        let mut outcome = Outcome { status: response.status, ..Outcome::default() };
-        if let Some(result) = response.result {
-            lab.fill(&mut outcome, result);
-        }
-        outcome
-    };
+    let execute = |case: &Case| execute(&lab, case);
     let fine = execute(&sh("echo out; echo err >&2; mkdir d; echo f > d/f").out(&["d", "none"]));
     assert_eq!((fine.stdout(), fine.code()), ("out\n", 0));
     assert_eq!(fine.stderr.as_deref(), Some("err\n"));
