@@ -253,6 +253,79 @@ fn archives_are_larger_than_memory() {
     }
 }
 
+#[test]
+fn any_command_with_its_inputs_and_outputs_named() {
+    let mut place = Place::new(
+        "mkdir -p in/deep; echo b >in/b; echo a >in/deep/a; echo old >list; ln -s b in/link",
+    );
+    place.set("GREETING", "hello");
+    let sort = "sort $(find in -type f) >list; echo said; echo $GREETING >&2";
+    let split = "mkdir -p gen/sub gen/void; cp in/b gen/b; cp in/deep/a gen/sub/a; \
+        ln -sf b gen/link; chmod +x gen/b; echo $GREETING >list";
+    for (outputs, script) in [("list", sort), ("list gen/", split)] {
+        let mut words = vec!["--input", "in", "--output"];
+        words.extend(outputs.split(' '));
+        words.extend(["--env", "GREETING", "--tool", "sort", "--", "sh", "-c", script]);
+        place.reset("");
+        let plain = place.run("sh", &["-c", script]);
+        let expected = place.files();
+        place.forget_figures();
+        for (hits, misses, change) in [
+            (0, 1, ""),
+            (1, 1, ""),
+            // What is below a directory is an input, and so is what is in an output's.
+            (1, 2, "echo c >in/deep/a"),
+            (2, 2, ""),
+        ] {
+            place.reset(change);
+            let ours = place.run("rewrap", &words);
+            assert_eq!(ours, plain, "{outputs}");
+            assert_eq!((place.figure("hits"), place.figure("misses")), (hits, misses), "{outputs}");
+            if change.is_empty() {
+                same(outputs, &expected, &place.files());
+            }
+        }
+        // Once more where everything is there: its own result is an input now.
+        for _ in 0..2 {
+            assert_eq!(place.run("rewrap", &words), plain);
+            same(outputs, &expected, &place.files());
+        }
+        assert!(place.figure("hits") >= 3, "{outputs}");
+        // Another value of a variable that was named; one that was not.
+        place.set("OTHER", "x");
+        place.reset("");
+        place.run("rewrap", &words);
+        let before = place.figure("misses");
+        place.set("GREETING", "good day");
+        place.reset("");
+        assert!(place.run("rewrap", &words).status.success());
+        assert_eq!(place.figure("misses"), before + 1, "{outputs}");
+        place.set("GREETING", "hello");
+    }
+    // What fails is not stored, and ends as it does without us.
+    let words = ["--input", "in/b", "--output", "list", "--", "sh", "-c", "cat in/b; exit 7"];
+    for _ in 0..2 {
+        let output = place.run("rewrap", &words);
+        assert_eq!((output.status.code(), text(&output.stdout)), (Some(7), "b\n".to_owned()));
+    }
+    // What makes no sense is said so.
+    for (words, problem) in [
+        (&["--input", "in/b", "--", "true"][..], "no output"),
+        (&["--output", "x"][..], "no command"),
+        (&["--inptu=a", "--output=b", "--", "true"][..], "no option `--inptu`"),
+    ] {
+        let output = place.run("rewrap", words);
+        assert_eq!(output.status.code(), Some(100), "{output:?}");
+        assert!(text(&output.stderr).contains(problem), "{output:?}");
+    }
+    // Where the outputs or inputs cannot be stored, the command just runs.
+    for (outputs, input) in [("../gen/", "in"), ("list", "gone")] {
+        let words = ["--input", input, "--output", outputs, "--", "sh", "-c", "echo ran >list"];
+        assert!(place.run("rewrap", &words).status.success(), "{words:?}");
+        assert_eq!(std::fs::read_to_string(place.path("list")).expect("a file"), "ran\n");
+    }
+}
+
 /// A tool of somebody: it joins its inputs and what these include.
 const SHOUT: &str = r##"#!/bin/sh
 out= deps= ins= count=1

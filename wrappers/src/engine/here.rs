@@ -59,9 +59,13 @@ impl Engine<'_> {
             return outcome;
         }
         let in_place = |path: &Path| {
-            job.products.iter().any(|product| {
-                Path::new(&paths::absolute(&product.local, &self.session.directory)) == path
-            })
+            let below = |directory: &String| {
+                path.starts_with(paths::absolute(directory, &self.session.directory))
+            };
+            job.output_directories.iter().any(below)
+                || job.products.iter().any(|product| {
+                    Path::new(&paths::absolute(&product.local, &self.session.directory)) == path
+                })
         };
         if let Some(path) = before.changed(settings.function, in_place) {
             self.session.log.info(format_args!("`{}` changed meanwhile", path.display()));

@@ -15,6 +15,8 @@ use super::{Request, rear};
 struct Named {
     inputs: Vec<String>,
     outputs: Vec<String>,
+    /// Outputs that end with a slash: directories with all that is in them.
+    directories: Vec<String>,
     variables: Vec<String>,
     parts: Vec<String>,
     command: Vec<String>,
@@ -63,7 +65,7 @@ fn read(words: &[String]) -> Result<Named, String> {
     if named.command.is_empty() {
         return Err("there is no command after `--`".to_owned());
     }
-    if named.outputs.is_empty() {
+    if named.outputs.is_empty() && named.directories.is_empty() {
         return Err("no output is named (--output PATH)".to_owned());
     }
     Ok(named)
@@ -73,6 +75,7 @@ impl Named {
     fn add(&mut self, option: &str, value: &str) -> Result<(), String> {
         match option {
             "--input" => self.inputs.push(value.to_owned()),
+            "--output" if value.ends_with('/') => self.directories.push(value.to_owned()),
             "--output" => self.outputs.push(value.to_owned()),
             "--env" => self.variables.push(value.to_owned()),
             "--tool" => self.parts.push(value.to_owned()),
@@ -88,6 +91,18 @@ fn request(session: &Session, named: &Named) -> Result<Request, Reason> {
     let mut inputs = Vec::new();
     for input in &named.inputs {
         expand(input, &session.directory, &mut inputs)?;
+    }
+    let mut directories = Vec::new();
+    for directory in &named.directories {
+        let tidy = paths::normalise(directory);
+        if tidy.starts_with('/') || tidy.starts_with("..") || tidy == "." {
+            return Err(Reason::OutputPlace);
+        }
+        // What is in it already is there afterwards too, so it is an input.
+        if Path::new(&paths::absolute(&tidy, &session.directory)).exists() {
+            expand(&tidy, &session.directory, &mut inputs)?;
+        }
+        directories.push(tidy);
     }
     let parts = named
         .parts
@@ -105,6 +120,7 @@ fn request(session: &Session, named: &Named) -> Result<Request, Reason> {
         words: arguments.to_vec(),
         inputs,
         outputs: named.outputs.clone(),
+        output_directories: directories,
         variables: named.variables.clone(),
         parts,
         ..Request::default()
@@ -140,6 +156,8 @@ mod tests {
         let words = |line: &str| crate::command::response::split(line);
         let named = read(&words("--input a b --output=c --env X -- sort a -o c")).expect("named");
         assert_eq!((named.inputs.len(), named.outputs.len(), named.command.len()), (2, 1, 4));
+        let named = read(&words("--output a gen/ -- gen a")).expect("named");
+        assert_eq!((named.outputs.len(), named.directories.len()), (1, 1));
         for (line, problem) in [
             ("--input a -- true", "no output"),
             ("--output a", "no command"),
