@@ -34,6 +34,8 @@ pub enum Outcome {
 pub struct Adapted {
     /// Its digest.
     pub digest: Digest,
+    /// Its input root.
+    pub root: Digest,
     /// The encoded Action.
     pub bytes: Bytes,
     /// The encoded Command, if that is a new one, too.
@@ -46,7 +48,7 @@ pub struct Adapted {
 /// as long as no output of an action is in it.
 #[derive(Debug)]
 pub struct Instantiator<'a> {
-    recorded: &'a Recorded,
+    pub(crate) recorded: &'a Recorded,
     mode: Mode,
     /// Index in the graph of each element that places refer to.
     elements: Vec<Option<usize>>,
@@ -58,7 +60,8 @@ pub struct Instantiator<'a> {
 
 /// What a part of a tree becomes.
 struct Part {
-    digest: Digest,
+    /// `None`: it is not there any more.
+    digest: Option<Digest>,
     /// The same for every action of the element, now and later.
     lasting: bool,
 }
@@ -99,9 +102,12 @@ impl<'a> Instantiator<'a> {
             return Outcome::Skipped(Reason::DoNotCache);
         }
         let mut waits = Vec::new();
-        let mut job = Job { own: self, index, today, forest, waits: &mut waits };
+        let arguments = &base.command.arguments;
+        let mut job = Job { own: self, index, arguments, today, forest, waits: &mut waits };
         let root = match job.directory(base.root, Paths::ROOT, &Names::Root) {
-            Ok(part) => part.digest,
+            Ok(Part { digest: Some(root), .. }) => root,
+            // Nothing is left of it.
+            Ok(Part { digest: None, .. }) => job.forest.insert(Directory::default()),
             Err(Stop::Skip(reason)) => return Outcome::Skipped(reason),
         };
         let mut trees = Vec::new();
@@ -126,6 +132,7 @@ impl<'a> Instantiator<'a> {
 struct Job<'j, 'a> {
     own: &'j mut Instantiator<'a>,
     index: usize,
+    arguments: &'j [String],
     today: &'j Today,
     forest: &'j mut Forest,
     waits: &'j mut Vec<Wait>,
@@ -135,15 +142,15 @@ impl Job<'_, '_> {
     fn directory(&mut self, digest: Digest, at: u32, names: &Names<'_>) -> Result<Part, Stop> {
         if let Some(done) = self.own.memo.get(&(digest, at)) {
             let digest = done.as_deref().copied().unwrap_or(digest);
-            return Ok(Part { digest, lasting: true });
+            return Ok(Part { digest: Some(digest), lasting: true });
         }
         let directory = Arc::clone(self.forest.require(&digest)?);
         let mut lasting = true;
-        let mut changed: BTreeMap<&Name, Digest> = BTreeMap::new();
+        let mut changed: BTreeMap<&Name, Option<Digest>> = BTreeMap::new();
         for (name, file) in directory.files() {
             let part = self.file(file.digest, &Names::Below(names, name))?;
             lasting &= part.lasting;
-            if part.digest != file.digest {
+            if part.digest != Some(file.digest) {
                 changed.insert(name, part.digest);
             }
         }
@@ -151,20 +158,25 @@ impl Job<'_, '_> {
             let below = self.own.paths.child(at, name);
             let part = self.directory(*child, below, &Names::Below(names, name))?;
             lasting &= part.lasting;
-            if part.digest != *child {
+            if part.digest != Some(*child) {
                 changed.insert(name, part.digest);
             }
         }
         let after = if changed.is_empty() {
             digest
         } else {
-            self.forest.insert(rewrite(&directory, &changed))
+            let after = rewrite(&directory, &changed);
+            if after.is_empty() {
+                // A directory without files is no input, unless it was one before.
+                return Ok(Part { digest: None, lasting });
+            }
+            self.forest.insert(after)
         };
         // A root is hardly ever seen twice, and is found unchanged quickly if what is below it is.
         if lasting && at != Paths::ROOT {
             self.own.memo.insert((digest, at), (after != digest).then(|| Box::new(after)));
         }
-        Ok(Part { digest: after, lasting })
+        Ok(Part { digest: Some(after), lasting })
     }
 
     /// The places that count for this action: of actions of the same element only earlier ones.
@@ -197,7 +209,7 @@ impl Job<'_, '_> {
         let (candidates, mut lasting) = self.candidates(&digest);
         if candidates.is_empty() {
             // It comes from nowhere that we know: the toolchain, or a command that no wrapper saw.
-            return Ok(Part { digest, lasting });
+            return Ok(Part { digest: Some(digest), lasting });
         }
         let names = names.collect();
         let ranked = rank(&candidates, &names, 0, digest.size() == 0);
@@ -231,7 +243,7 @@ impl Job<'_, '_> {
                         continue;
                     }
                     lasting &= place.kind != Kind::Action && wait.is_none();
-                    return Ok(Part { digest: content, lasting });
+                    return Ok(Part { digest: Some(content), lasting });
                 }
                 Found::Later(later) => {
                     wait.get_or_insert(later);
@@ -244,11 +256,20 @@ impl Job<'_, '_> {
         match (wait, reason) {
             (Some(wait), _) => {
                 self.waits.push(wait);
-                Ok(Part { digest, lasting: false })
+                Ok(Part { digest: Some(digest), lasting: false })
+            }
+            // A header that is gone is no input any more. What includes it still will say so.
+            (None, Some(Reason::SourceGone { .. })) if !self.is_named(names.last().copied()) => {
+                Ok(Part { digest: None, lasting: false })
             }
             (None, Some(reason)) => Err(Stop::Skip(reason)),
-            (None, None) => Ok(Part { digest, lasting }),
+            (None, None) => Ok(Part { digest: Some(digest), lasting }),
         }
+    }
+
+    /// Whether the command names a file called `name`.
+    fn is_named(&self, name: Option<&str>) -> bool {
+        name.is_none_or(|name| self.arguments.iter().any(|word| word.ends_with(name)))
     }
 
     fn find(&self, place: &Place, target: Digest) -> Found {
@@ -332,19 +353,20 @@ pub fn union(
     Ok(Some(merged))
 }
 
-/// The directory with some of its entries replaced; everything else stays as it is, empty
+/// The directory with some of its entries replaced or left out; everything else stays as it is, empty
 /// directories included.
-fn rewrite(directory: &Directory, changed: &BTreeMap<&Name, Digest>) -> Directory {
-    let entries = directory.entries().map(|(name, node)| {
+fn rewrite(directory: &Directory, changed: &BTreeMap<&Name, Option<Digest>>) -> Directory {
+    let entries = directory.entries().filter_map(|(name, node)| {
         let node = match (changed.get(name), node) {
-            (Some(digest), Node::File(mut file)) => {
+            (Some(None), _) => return None,
+            (Some(Some(digest)), Node::File(mut file)) => {
                 file.digest = *digest;
                 Node::File(file)
             }
-            (Some(digest), Node::Directory(_)) => Node::Directory(*digest),
+            (Some(Some(digest)), Node::Directory(_)) => Node::Directory(*digest),
             (_, node) => node,
         };
-        (name.clone(), node)
+        Some((name.clone(), node))
     });
     match Directory::from_entries(entries) {
         Ok(new) => new.with_properties(directory.properties().cloned()),
@@ -384,7 +406,7 @@ fn encode(
         }
     }
     let bytes: Bytes = action.encode_to_vec().into();
-    Some(Adapted { digest: function.digest(&bytes), bytes, command, trees: Vec::new() })
+    Some(Adapted { digest: function.digest(&bytes), root, bytes, command, trees: Vec::new() })
 }
 
 fn replace(platform: Option<&mut reapi::Platform>, chroots: &[(String, String, String)]) {

@@ -193,9 +193,9 @@ fn every_skip_has_a_reason() {
         build.action(lib, "ar rcs", &inputs, &["lib.a"]);
         build
     };
-    let (before, after) = (build(["a.c", "b.h"]), build(["a.c", "renamed.h"]));
+    let (before, after) = (build(["a.c", "b.h"]), build(["renamed.c", "b.h"]));
     let primed = play(&before, &after);
-    let gone = Reason::SourceGone { element: "lib".to_owned(), path: "b.h".to_owned() };
+    let gone = Reason::SourceGone { element: "lib".to_owned(), path: "a.c".to_owned() };
     assert_eq!(primed.skipped.get(&(0, 0)), Some(&gone));
     let reason = primed.skipped.get(&(0, 1)).map(Reason::name);
     assert_eq!(reason, Some("producer-skipped"));

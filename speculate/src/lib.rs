@@ -31,6 +31,7 @@ mod random_projects;
 pub mod reason;
 pub mod recorded;
 pub mod report;
+pub mod reshape;
 #[cfg(test)]
 mod simulated;
 pub mod summary;

@@ -11,6 +11,7 @@ use crate::loaded::{Loaded, LoadedAction};
 use crate::mode::Mode;
 use crate::reason::{Reason, Wait};
 use crate::recorded::{Known, Recorded};
+use crate::reshape::{Missed, Tries};
 use crate::today::{Produced, Today};
 
 /// A recorded action of an element.
@@ -51,6 +52,7 @@ pub struct Plan<'a> {
     waiting: HashMap<Wait, Vec<usize>>,
     ready: VecDeque<usize>,
     untouched: Vec<(usize, usize)>,
+    tries: Tries,
 }
 
 /// The elements that have something to do: a tree of theirs, or one that their actions took
@@ -138,6 +140,7 @@ impl<'a> Plan<'a> {
             ready: (0..tasks.len()).collect(),
             tasks,
             untouched,
+            tries: Tries::default(),
         }
     }
 
@@ -192,7 +195,10 @@ impl<'a> Plan<'a> {
                 self.settle(task, Produced::Unchanged);
                 Step::Unchanged(task)
             }
-            Outcome::Changed(adapted) => Step::Execute(task, adapted),
+            Outcome::Changed(adapted) => {
+                self.tries.begin(task, &adapted);
+                Step::Execute(task, adapted)
+            }
             Outcome::Deferred(waits) => {
                 for wait in &waits {
                     self.waiting.entry(wait.clone()).or_default().push(task);
@@ -261,7 +267,15 @@ impl<'a> Plan<'a> {
         left
     }
 
+    /// A task that was executed and missed a file: the same with that file, if it is found.
+    pub fn again(&mut self, task: usize, missed: &Missed) -> Option<Adapted> {
+        let element = self.tasks.get(task)?.element;
+        let (base, recorded) = (self.base(task)?, self.instantiators.get(&element)?.recorded);
+        self.tries.again(task, missed, base, recorded, &self.today, self.forest)
+    }
+
     fn settle(&mut self, task: usize, produced: Produced) {
+        self.tries.end(task);
         let Some(Task { element, base, .. }) = self.tasks.get(task).copied() else { return };
         self.today.set_produced(element, base, produced);
         self.wake(&Wait::Action(element, base));

@@ -17,6 +17,7 @@ use crate::limit::Limit;
 use crate::load;
 use crate::plan::{Plan, Step};
 use crate::reason::Reason;
+use crate::reshape::Missed;
 use crate::summary::{Event, Summary};
 
 /// The lowest: REAPI's ExecutionPolicy.priority serves small numbers first.
@@ -167,34 +168,44 @@ impl Prime<'_> {
             if !any {
                 return Ok(());
             }
-            let digests: Vec<Digest> = adapted.iter().map(|(_, action)| action.digest).collect();
-            let results = load::results(self.endpoint, &digests).await?;
-            let mut blobs: Vec<(Digest, Content)> = plan
-                .take_made()
-                .into_iter()
-                .map(|(digest, bytes)| (digest, Content::Bytes(bytes)))
-                .collect();
-            for (task, action) in adapted {
-                if let Some(result) = results.get(&action.digest) {
-                    if result.exit_code != 0 {
-                        let message = "so says the cached result".to_owned();
-                        let reason = Reason::Failed { exit_code: result.exit_code, message };
-                        plan.skip(task);
-                        let event = Event::Skipped(reason);
-                        self.tell(plan, task, Some(action.digest), None, event, notify);
-                        continue;
-                    }
-                    self.tell(plan, task, Some(action.digest), None, Event::Cached, notify);
-                    self.hand_over(plan, task, result).await?;
+            self.take_up(plan, adapted, notify).await?;
+        }
+    }
+
+    /// Looks up the results of adapted actions, and uploads and queues what has none.
+    async fn take_up(
+        &mut self,
+        plan: &mut Plan<'_>,
+        adapted: Vec<(usize, Adapted)>,
+        notify: &mut dyn FnMut(&Plan<'_>, &Notice),
+    ) -> Result<(), Error> {
+        let digests: Vec<Digest> = adapted.iter().map(|(_, action)| action.digest).collect();
+        let results = load::results(self.endpoint, &digests).await?;
+        let mut blobs: Vec<(Digest, Content)> = plan
+            .take_made()
+            .into_iter()
+            .map(|(digest, bytes)| (digest, Content::Bytes(bytes)))
+            .collect();
+        for (task, action) in adapted {
+            if let Some(result) = results.get(&action.digest) {
+                if result.exit_code != 0 {
+                    let message = "so says the cached result".to_owned();
+                    let reason = Reason::Failed { exit_code: result.exit_code, message };
+                    plan.skip(task);
+                    let event = Event::Skipped(reason);
+                    self.tell(plan, task, Some(action.digest), None, event, notify);
                     continue;
                 }
-                let parts = action.command.into_iter().chain(action.trees);
-                blobs.extend(parts.map(|(digest, bytes)| (digest, Content::Bytes(bytes))));
-                blobs.push((action.digest, Content::Bytes(action.bytes)));
-                self.queue.push_back((task, action.digest));
+                self.tell(plan, task, Some(action.digest), None, Event::Cached, notify);
+                self.hand_over(plan, task, result).await?;
+                continue;
             }
-            self.endpoint.upload(blobs).await?;
+            let parts = action.command.into_iter().chain(action.trees);
+            blobs.extend(parts.map(|(digest, bytes)| (digest, Content::Bytes(bytes))));
+            blobs.push((action.digest, Content::Bytes(action.bytes)));
+            self.queue.push_back((task, action.digest));
         }
+        Ok(self.endpoint.upload(blobs).await?)
     }
 
     fn start(&mut self, limit: usize) {
@@ -219,6 +230,15 @@ impl Prime<'_> {
     ) -> Result<(), Error> {
         let Finished { task, begun, outcome, .. } = finished;
         let action = self.tasks.remove(&task).map(|(action, _)| action);
+        if let Err(Reason::ShapeChanged { message }) = &outcome
+            && let Some(missed) = Missed::parse(message)
+            && let Some(adapted) = plan.again(task, &missed)
+        {
+            self.failures = 0;
+            let event = Event::Tried(begun.elapsed());
+            self.tell(plan, task, action, Some(begun), event, notify);
+            return self.take_up(plan, vec![(task, adapted)], notify).await;
+        }
         match outcome {
             Ok(result) => {
                 self.failures = 0;

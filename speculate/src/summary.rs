@@ -16,6 +16,8 @@ pub struct Counts {
     pub cached: usize,
     /// Adapted and executed.
     pub executed: usize,
+    /// Executions that only showed that a file is missing; the action was tried again with it.
+    pub tries: usize,
     /// Not primed, by the stable name of the reason.
     pub skipped: BTreeMap<&'static str, usize>,
     /// Time of executions, summed up.
@@ -31,6 +33,8 @@ pub enum Event {
     Cached,
     /// The adapted action was executed.
     Executed(Duration),
+    /// It missed a file, and is tried again with it; another event of the action follows.
+    Tried(Duration),
     /// Not primed.
     Skipped(Reason),
 }
@@ -55,12 +59,16 @@ impl Summary {
     /// Counts one action.
     pub fn count(&mut self, element: &str, event: &Event) {
         let counts = self.elements.entry(element.to_owned()).or_default();
-        counts.recorded += 1;
+        counts.recorded += usize::from(!matches!(event, Event::Tried(_)));
         match event {
             Event::Unchanged => counts.unchanged += 1,
             Event::Cached => counts.cached += 1,
             Event::Executed(time) => {
                 counts.executed += 1;
+                counts.busy += *time;
+            }
+            Event::Tried(time) => {
+                counts.tries += 1;
                 counts.busy += *time;
             }
             Event::Skipped(reason) => *counts.skipped.entry(reason.name()).or_default() += 1,
@@ -76,6 +84,7 @@ impl Summary {
             total.unchanged += counts.unchanged;
             total.cached += counts.cached;
             total.executed += counts.executed;
+            total.tries += counts.tries;
             total.busy += counts.busy;
             for (reason, count) in &counts.skipped {
                 *total.skipped.entry(reason).or_default() += count;

@@ -36,12 +36,13 @@ impl Progress {
             Event::Unchanged => "unchanged".to_owned(),
             Event::Cached => "cached".to_owned(),
             Event::Executed(time) => format!("executed in {:.1} s", time.as_secs_f64()),
+            Event::Tried(_) => "misses a file that is new to it; tried again with it".to_owned(),
             Event::Skipped(reason) => format!("skipped: {reason}"),
         };
         let line = format!("{element}: {title}: {what}");
         match &self.bar {
             Some(bar) => {
-                bar.inc(1);
+                bar.inc(u64::from(!matches!(notice.event, Event::Tried(_))));
                 if let Event::Skipped(_) = notice.event {
                     bar.println(&line);
                 } else {
@@ -65,6 +66,7 @@ impl Progress {
                 "name": title,
                 "cat": match notice.event {
                     Event::Executed(_) => "execution",
+                    Event::Tried(_) => "try",
                     Event::Cached => "lookup",
                     Event::Unchanged => "unchanged",
                     Event::Skipped(_) => "skip",
@@ -96,6 +98,7 @@ pub(crate) fn table(summary: &Summary) -> String {
         "unchanged".to_owned(),
         "cached".to_owned(),
         "executed".to_owned(),
+        "tries".to_owned(),
         "skipped".to_owned(),
         "why".to_owned(),
     ]];
@@ -106,6 +109,7 @@ pub(crate) fn table(summary: &Summary) -> String {
             counts.unchanged.to_string(),
             counts.cached.to_string(),
             counts.executed.to_string(),
+            counts.tries.to_string(),
             counts.skips().to_string(),
             counts.reasons(),
         ]
@@ -151,6 +155,7 @@ fn counts(counts: &Counts) -> Value {
         "unchanged": counts.unchanged,
         "cached": counts.cached,
         "executed": counts.executed,
+        "tries": counts.tries,
         "skipped": counts.skipped,
         "busy_seconds": counts.busy.as_secs_f64(),
     })

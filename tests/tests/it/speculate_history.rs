@@ -235,12 +235,15 @@ impl History {
         knowable
     }
 
-    /// The actions that `instantiate` foresees and that have a result.
+    /// The actions that have a result, as `prime` left its trace.
     fn primed(&self) -> HashSet<Digest> {
-        let text = self.speculate(&["instantiate", "--element", "zstd", "--sources", "."]);
-        let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
-        let actions = lines.filter_map(|line| line["action"].as_str()?.parse().ok());
-        actions.filter(|action| self.outputs(action).is_some()).collect()
+        let text = std::fs::read_to_string(self.path("trace.json")).expect("the trace");
+        let trace: Value = serde_json::from_str(&text).expect("JSON");
+        let events = trace["traceEvents"].as_array().expect("events").iter();
+        let ready = events.filter(|event| {
+            matches!(event["cat"].as_str(), Some("execution" | "lookup" | "unchanged"))
+        });
+        ready.filter_map(|event| event["args"]["action"].as_str()?.parse().ok()).collect()
     }
 
     fn check_products(&self) -> u64 {
@@ -270,6 +273,7 @@ struct Row {
     recorded: usize,
     resolved: usize,
     executed: usize,
+    tries: usize,
     skipped: BTreeMap<String, u64>,
     asked: usize,
     hits: usize,
@@ -287,6 +291,7 @@ impl Row {
         self.recorded += other.recorded;
         self.resolved += other.resolved;
         self.executed += other.executed;
+        self.tries += other.tries;
         self.asked += other.asked;
         self.hits += other.hits;
         self.knowable += other.knowable;
@@ -304,10 +309,11 @@ impl Row {
     fn print(&self, name: &str) {
         let reasons: Vec<String> = self.skipped.iter().map(|(r, n)| format!("{r} {n}")).collect();
         println!(
-            "| {name} | {} | {} | {} | {} | {} | {} of {} | {} of {} | {} | {:.2} % | {} |",
+            "| {name} | {} | {} | {} | {} | {} | {} | {} of {} | {} of {} | {} | {:.2} % | {} |",
             self.recorded,
             self.resolved,
             self.executed,
+            self.tries,
             self.asked,
             self.hits,
             self.known_hits,
@@ -339,9 +345,9 @@ fn releases_of_zstd() {
     let mut before: Option<Build> = None;
     let mut total = Row::default();
     println!(
-        "| step | recorded | resolved | executed | asked for | hits | of the knowable \
+        "| step | recorded | resolved | executed | tries | asked for | hits | of the knowable \
         | of the same commands | wasted | metadata | not primed \
-        |\n|---|---|---|---|---|---|---|---|---|---|---|"
+        |\n|---|---|---|---|---|---|---|---|---|---|---|---|"
     );
     for (lib, (_, version)) in libraries.iter().zip(releases) {
         history.check_out(lib);
@@ -352,7 +358,9 @@ fn releases_of_zstd() {
             before = Some(build);
             continue;
         };
-        let prime = ["prime", "--element", "zstd", "--sources", ".", "--json"];
+        let trace = history.path("trace.json");
+        let trace = trace.to_str().expect("a path");
+        let prime = ["prime", "--element", "zstd", "--sources", ".", "--json", "--trace", trace];
         let said: Value = serde_json::from_str(&history.speculate(&prime)).expect("JSON");
         let count = |name: &str| said["total"][name].as_u64().unwrap_or_default() as usize;
         let primed = history.primed();
@@ -374,6 +382,7 @@ fn releases_of_zstd() {
             recorded: count("recorded"),
             resolved: count("unchanged") + count("cached") + count("executed"),
             executed: count("executed"),
+            tries: count("tries"),
             skipped,
             asked: asked.len(),
             hits: hits.len(),

@@ -370,11 +370,13 @@ fn a_casd_of_ours_ends_with_us() {
         // Waits for news, which never come.
         let mut prime = lab.speculate(&["prime", "--follow", "--graph", &text(&graph)]);
         prime.args(["--casd-cache", &text(&cache), "--casd", &text(&program)]);
-        let mut child = prime.stdin(Stdio::piped()).spawn().expect("it starts");
-        // The shell around it, casd itself, and ours.
+        prime.stdin(Stdio::piped()).spawn().expect("it starts")
+    };
+    // The shell around it, casd itself, and ours.
+    let begun = || {
         for _ in 0..6000 {
             if processes(&text(&cache)).len() >= 3 {
-                return child;
+                return;
             }
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -390,13 +392,17 @@ fn a_casd_of_ours_ends_with_us() {
         }
         panic!("still there: {:?}", processes(&text(&cache)));
     };
-    kill(start());
+    let child = start();
+    begun();
+    kill(child);
     gone();
     let mut child = start();
+    begun();
     run(Command::new("kill").arg(child.id().to_string()));
     child.wait().expect("its end");
     gone();
     let mut child = start();
+    begun();
     drop(child.stdin.take());
     assert_eq!(child.wait().expect("its end").code(), Some(0));
     gone();

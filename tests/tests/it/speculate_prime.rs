@@ -47,8 +47,12 @@ impl Home {
 
     /// An action without its result.
     fn action(&self, script: &str, output: &str, inputs: Files<'_>) -> Digest {
+        self.command(&["/bin/sh", "-e", "-c", script], output, inputs)
+    }
+
+    fn command(&self, arguments: &[&str], output: &str, inputs: Files<'_>) -> Digest {
         let command = reapi::Command {
-            arguments: ["/bin/sh", "-e", "-c", script].map(str::to_owned).to_vec(),
+            arguments: arguments.iter().map(|&word| word.to_owned()).collect(),
             environment_variables: vec![reapi::command::EnvironmentVariable {
                 name: "PATH".to_owned(),
                 value: "/usr/bin:/bin".to_owned(),
@@ -68,7 +72,16 @@ impl Home {
 
     /// An action whose result is that one output has this content.
     fn recorded(&self, script: &str, output: (&str, &str), inputs: Files<'_>) -> Digest {
-        let action = self.action(script, output.0, inputs);
+        self.recorded_command(&["/bin/sh", "-e", "-c", script], output, inputs)
+    }
+
+    fn recorded_command(
+        &self,
+        arguments: &[&str],
+        output: (&str, &str),
+        inputs: Files<'_>,
+    ) -> Digest {
+        let action = self.command(arguments, output.0, inputs);
         let made = self.store.put(output.1.as_bytes()).expect("the output");
         let result = reapi::ActionResult {
             output_files: vec![reapi::OutputFile {
@@ -206,6 +219,36 @@ fn a_failure_stops_its_dependents_only() {
     let dry = run(&mut home.speculate(&["instantiate", "--graph", &graph]));
     assert_eq!(state(&dry, 1).0, "deferred");
     assert_eq!(state(&dry, 3).0, "changed");
+}
+
+/// A header begins to include one that is there, and that includes a new one; it no longer includes
+/// one that is gone. The action that the build will ask for has exactly the new files.
+#[test]
+fn new_includes_are_found() {
+    let home = Home::new();
+    // Says what gcc says of what is missing.
+    let script = "for h in b.h sub/c.h; do if grep -q two a.h && ! test -e inc/$h; then \
+        echo \"a.h:1:10: fatal error: $h: No such file or directory\" >&2; exit 1; fi; done; \
+        cat a.c a.h inc/b.h inc/sub/c.h > a.o";
+    let record = |output: &str, inputs: Files<'_>| {
+        let command = ["/bin/sh", "-e", "-c", script, "cc", "-Iinc"];
+        home.recorded_command(&command, ("a.o", output), inputs)
+    };
+    let base = record("x", &[("work/a.c", "a"), ("work/a.h", "one"), ("work/inc/gone.h", "gone")]);
+    let graph = prepared(
+        &home,
+        &[base],
+        &[("a.c", "a"), ("a.h", "one"), ("inc/gone.h", "gone"), ("inc/sub/c.h", "c")],
+        &[("a.c", "a"), ("a.h", "two"), ("inc/b.h", "b"), ("inc/sub/c.h", "c")],
+    );
+    let text = run(&mut home.speculate(&["prime", "--json", "--graph", &graph]));
+    let value: Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!((&value["total"]["executed"], &value["total"]["tries"]), (&json!(1), &json!(2)));
+    assert_eq!(value["total"]["recorded"], 1, "{text}");
+    let inputs =
+        [("work/a.c", "a"), ("work/a.h", "two"), ("work/inc/b.h", "b"), ("work/inc/sub/c.h", "c")];
+    let asked = home.command(&["/bin/sh", "-e", "-c", script, "cc", "-Iinc"], "a.o", &inputs);
+    assert_eq!(home.output(&asked).as_deref(), Some("atwobc"));
 }
 
 #[test]
