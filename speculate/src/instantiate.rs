@@ -34,8 +34,6 @@ pub enum Outcome {
 pub struct Adapted {
     /// Its digest.
     pub digest: Digest,
-    /// Its input root.
-    pub root: Digest,
     /// The encoded Action.
     pub bytes: Bytes,
     /// The encoded Command, if that is a new one, too.
@@ -406,7 +404,7 @@ fn encode(
         }
     }
     let bytes: Bytes = action.encode_to_vec().into();
-    Some(Adapted { digest: function.digest(&bytes), root, bytes, command, trees: Vec::new() })
+    Some(Adapted { digest: function.digest(&bytes), bytes, command, trees: Vec::new() })
 }
 
 fn replace(platform: Option<&mut reapi::Platform>, chroots: &[(String, String, String)]) {

@@ -38,7 +38,7 @@ impl Missed {
         let (place, what) = line.split_once(": fatal error: ")?;
         let wanted = what
             .strip_suffix(": No such file or directory")
-            .or_else(|| Some(what.strip_suffix("' file not found")?.strip_prefix('\'')?))?;
+            .or_else(|| what.strip_suffix("' file not found")?.strip_prefix('\''))?;
         let includer = place.split(':').next().filter(|name| !name.is_empty())?;
         Some(Self { includer: includer.to_owned(), wanted: wanted.to_owned() })
     }
@@ -48,7 +48,7 @@ impl Missed {
         let Ok(here) = TreePath::parse(&command.working_directory) else { return Vec::new() };
         let mut folders: Vec<TreePath> = Vec::new();
         let includer = here.join(&self.includer).ok();
-        folders.extend(includer.and_then(|path| Some(path.split_last()?.0)));
+        folders.extend(includer.and_then(|path| path.split_last().map(|(folder, _)| folder)));
         // gcc(1): these are searched in this order, whatever the order of the options.
         for option in ["-iquote", "-I", "-isystem", "-idirafter"] {
             let mut words = command.arguments.iter();
@@ -79,8 +79,8 @@ struct Stage {
 /// What an action that is under way was tried with.
 #[derive(Clone, Debug)]
 pub(crate) struct Try {
+    /// The encoded Action.
     bytes: Bytes,
-    root: Digest,
     count: usize,
 }
 
@@ -93,7 +93,7 @@ pub(crate) struct Tries {
 impl Tries {
     pub(crate) fn begin(&mut self, task: usize, adapted: &Adapted) {
         let bytes = adapted.bytes.clone();
-        self.open.insert(task, Try { bytes, root: adapted.root, count: 0 });
+        self.open.insert(task, Try { bytes, count: 0 });
     }
 
     pub(crate) fn end(&mut self, task: usize) {
@@ -121,19 +121,19 @@ impl Tries {
             let file = source(&path, &stages, today, forest)?;
             Some((path, file))
         })?;
+        let mut action = reapi::Action::decode(open.bytes.clone()).ok()?;
+        let root = Digest::required(action.input_root_digest.as_ref()).ok()?;
         // It has it, and misses something else.
-        if !matches!(forest.lookup(open.root, &path), Ok(None)) {
+        if !matches!(forest.lookup(root, &path), Ok(None)) {
             return None;
         }
         let edits = BTreeMap::from([(path, Some(Node::File(file)))]);
-        let root = forest.edit(open.root, &edits).ok()?;
-        let mut action = reapi::Action::decode(open.bytes.clone()).ok()?;
+        let root = forest.edit(root, &edits).ok()?;
         action.input_root_digest = Some(root.to_proto());
         let bytes: Bytes = action.encode_to_vec().into();
         open.bytes = bytes.clone();
-        open.root = root;
         let digest = forest.function().digest(&bytes);
-        Some(Adapted { digest, root, bytes, command: None, trees: Vec::new() })
+        Some(Adapted { digest, bytes, command: None, trees: Vec::new() })
     }
 }
 
