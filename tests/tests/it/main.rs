@@ -28,6 +28,7 @@ mod speculate_buildstream;
 mod speculate_chain;
 mod speculate_demo;
 mod speculate_history;
+mod speculate_index;
 mod speculate_kill;
 mod speculate_lua;
 mod speculate_prime;
