@@ -353,7 +353,12 @@ impl LocalContentAddressableStorage for LocalCas {
         &self,
         _: Request<buildgrid::GetLocalDiskUsageRequest>,
     ) -> Result<Response<buildgrid::GetLocalDiskUsageResponse>, Status> {
-        let Some(store) = self.front.endpoint.store() else {
+        let endpoint = &self.front.endpoint;
+        if let Some(mut server) = endpoint.local_cas() {
+            let request = buildgrid::GetLocalDiskUsageRequest::default();
+            return server.get_local_disk_usage(request).await;
+        }
+        let Some(store) = endpoint.store() else {
             return Err(Status::unimplemented("the endpoint is not on this machine"));
         };
         let stats = store.stats().map_err(|error| Status::internal(error.to_string()))?;

@@ -7,7 +7,9 @@ use std::time::Instant;
 use forerunner_gateway::{Gateway, Policy, Recorder};
 use forerunner_merkle::{Digest, DigestFunction, File, Forest, TreeBuilder, TreePath};
 use forerunner_proto::{Kept, Message, reapi};
-use forerunner_reapi::{Config, Connection, Content, Endpoint, LocalExecution, Remote, Tool};
+use forerunner_reapi::{
+    Config, Connection, Content, Endpoint, LocalExecution, Record, Remote, Tool, record,
+};
 use forerunner_tests::{Casd, bin, buildbox, temp};
 
 use crate::measure::{Bench, FEW_ROUNDS, ROUNDS, Timed};
@@ -82,10 +84,55 @@ pub(crate) fn run(bench: &mut Bench) {
         &Timed::new("ours", || command(&ours, &large, &[])),
     );
     lookups(bench, &runtime, &casd, folder.path());
+    let config = config(Some(Remote::all(Connection::new(&casd.url()))), &store);
+    for (case, element) in [
+        ("--speculate, an element without a record", "new"),
+        ("--speculate, an element with a record", "known"),
+    ] {
+        let asking = runtime.block_on(asking(&config, folder.path(), &small, element));
+        let ahead = [remote.as_str(), "--speculate"];
+        bench.pair(
+            case,
+            &Timed::new("with", || command(&ours, &asking, &ahead)),
+            &Timed::new("without", || command(&ours, &asking, &ahead[..1])),
+        );
+    }
     for (case, arguments) in [("through casd", vec![remote.as_str()]), ("embedded store", vec![])] {
         let mut command = command(&ours, &small, &arguments);
         println!("memory of the runner, {case}: {} KiB at most", peak_kib(&mut command));
     }
+}
+
+/// The action in a file as the build of an element, which may use a socket. The last build of the
+/// element `known` used the action itself.
+async fn asking(config: &Config, folder: &Path, from: &Path, element: &str) -> PathBuf {
+    let endpoint = Endpoint::open(config).expect("an endpoint");
+    let bytes = std::fs::read(from).expect("an action");
+    let used = FUNCTION.digest(&bytes);
+    let mut action = reapi::Action::decode(&bytes[..]).expect("an action");
+    let property = |name: &str, value: &str| reapi::platform::Property {
+        name: name.to_owned(),
+        value: value.to_owned(),
+    };
+    let properties =
+        vec![property("forerunnerElement", element), property("remoteApisSocketPath", "bin/s")];
+    action.platform = Some(reapi::Platform { properties });
+    let input_root = Digest::required(action.input_root_digest.as_ref()).ok();
+    let bytes = action.encode_to_vec();
+    let path = folder.join(element);
+    std::fs::write(&path, &bytes).expect("a file");
+    let blobs = vec![(FUNCTION.digest(&bytes), Content::Bytes(bytes.into()))];
+    endpoint.upload(blobs).await.expect("an upload");
+    if element == "known" {
+        let record = Record {
+            element: element.to_owned(),
+            subactions: vec![used],
+            input_root,
+            ..Record::default()
+        };
+        record::write(&endpoint, &record).await.expect("a record");
+    }
+    path
 }
 
 /// Writes 20,000 files of some bytes into four directories, with few processes.

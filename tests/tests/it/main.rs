@@ -21,6 +21,7 @@ mod runner_escape;
 mod runner_hostile;
 mod runner_kill;
 mod runner_options;
+mod runner_services;
 mod runner_socket;
 mod runner_speculate;
 mod servers;

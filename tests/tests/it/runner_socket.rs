@@ -59,11 +59,24 @@ pub(crate) fn with_runner(
     case: &Case,
     work: impl AsyncFnOnce(&Endpoint, u32),
 ) -> Outcome {
+    with_program(lab, &bin("buildbox-run"), case, async |socket, runner| {
+        let endpoint = Endpoint::open(&crate::endpoint::remote(&format!("unix:{socket}")));
+        work(&endpoint.expect("an address"), runner).await;
+    })
+}
+
+/// The same for any runner; `work` gets the socket's path and the runner's process.
+pub(crate) fn with_program(
+    lab: &Lab,
+    program: &std::path::Path,
+    case: &Case,
+    work: impl AsyncFnOnce(&str, u32),
+) -> Outcome {
     let shared = forerunner_tests::temp();
     let mount = format!("--bind-mount={}:/shared", shared.path().display());
     let case = case.clone().option(&mount);
-    let (mut command, files) = lab.command(&bin("buildbox-run"), &case);
-    let child = command
+    let (mut command, files) = lab.command(program, &case);
+    let mut child = command
         .stdout(std::process::Stdio::piped())
         .stderr(std::process::Stdio::piped())
         .spawn()
@@ -72,13 +85,14 @@ pub(crate) fn with_runner(
     let pid = shared.path().join("pid");
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(900);
     while !pid.exists() && std::time::Instant::now() < deadline {
+        if child.try_wait().expect("a child").is_some() {
+            let output = child.wait_with_output().expect("an end");
+            panic!("it ended early: {output:?} {:?}", lab.read(&files).status);
+        }
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
     let socket = socket_of(child.id());
-    lab.runtime.block_on(async {
-        let endpoint = Endpoint::open(&crate::endpoint::remote(&format!("unix:{socket}")));
-        work(&endpoint.expect("an address"), child.id()).await;
-    });
+    lab.runtime.block_on(work(&socket, child.id()));
     std::fs::write(shared.path().join("go"), "").expect("a file");
     let output = child.wait_with_output().expect("an end");
     let mut outcome = lab.read(&files);
@@ -94,9 +108,16 @@ fn socket_of(runner: u32) -> String {
         let text = std::fs::read_to_string(path).unwrap_or_default();
         text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
     };
-    let init = children(runner);
-    let command = children(*init.first().expect("an init"));
-    format!("/proc/{}/root/run/reapi.sock", command.first().expect("a command"))
+    // The youngest that has it; what is around may have it elsewhere.
+    let mut level = vec![runner];
+    let mut found = None;
+    while !level.is_empty() {
+        let path = |pid: &u32| format!("/proc/{pid}/root/run/reapi.sock");
+        found =
+            level.iter().map(path).find(|path| std::fs::exists(path).unwrap_or(false)).or(found);
+        level = level.into_iter().flat_map(children).collect();
+    }
+    found.expect("a socket")
 }
 
 const WAIT: &str = "echo $$ > /shared/pid; while ! test -e /shared/go; do sleep 0.02; done; ";
