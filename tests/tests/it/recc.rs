@@ -1,6 +1,8 @@
 //! recc: the same actions as the reference, the same files as the compiler.
 
+mod both;
 mod edited;
+mod names;
 mod plain;
 mod reference;
 mod sandbox;

@@ -11,6 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 mod ahead;
+mod hello;
 mod shell;
 mod sysroot;
 
@@ -55,7 +56,7 @@ impl Project {
         }
         for cache in ["ours", "reference"] {
             let text = format!(
-                "cachedir: {0}/{cache}\nlogdir: {0}/{cache}/logs\ncache:\n  cache-buildtrees: always\n",
+                "cachedir: {0}/{cache}\nlogdir: {0}/{cache}/logs\ncache:\n  cache-buildtrees: always\n  reserved-disk-space: 1G\n",
                 at.display()
             );
             std::fs::write(at.join(format!("{cache}.conf")), text).expect("a configuration");

@@ -69,6 +69,8 @@ pub enum Effect {
     SplitDwarf,
     /// `.su` files are written.
     StackUsage,
+    /// Its value is profile data, if it is a file.
+    ProfileFile,
     /// `-march=` and the like: `native` is special.
     Machine,
     /// Changes how the compiler finds its programs.
@@ -105,8 +107,8 @@ const fn clang(name: &'static str, shape: Shape, effect: Effect) -> Flag {
 use Effect::{
     Assembler, AssemblerList, Compile, Coverage, DepsAll, DepsFile, DepsTarget, DepsUser,
     Directory, EmptyDirectories, Frontend, IncludeFile, Input, Language, Linker, Machine, Output,
-    Pass, PassOnly, Path, Preprocessor, PreprocessorList, ProfileNote, Programs, Recorded, Refuse,
-    SplitDwarf, StackUsage,
+    Pass, PassOnly, Path, Preprocessor, PreprocessorList, ProfileFile, ProfileNote, Programs,
+    Recorded, Refuse, SplitDwarf, StackUsage,
 };
 use Shape::{Either, Equals, Prefix, Separate, Word, WordOrEquals};
 
@@ -182,8 +184,11 @@ pub const FLAGS: &[Flag] = &[
     clang("-fprebuilt-module-path", Prefix, Refuse(Reason::Modules)),
     both("-fprofile-note=", Equals, ProfileNote),
     clang("-fprofile-instr-use", WordOrEquals, Refuse(Reason::Profile)),
+    clang("-fprofile-instr-use=", Equals, ProfileFile),
     clang("-fprofile-sample-use", WordOrEquals, Refuse(Reason::Profile)),
+    clang("-fprofile-sample-use=", Equals, ProfileFile),
     both("-fprofile-use", WordOrEquals, Refuse(Reason::Profile)),
+    clang("-fprofile-use=", Equals, ProfileFile),
     both("-frecord-gcc-switches", Word, Recorded),
     clang("-frecord-command-line", Word, Recorded),
     clang("-grecord-command-line", Word, Recorded),

@@ -1,6 +1,6 @@
 //! Reads the command line of a compiler.
 
-use crate::paths::PathRules;
+use crate::paths::{self, PathRules};
 use crate::reason::Reason;
 
 use super::flags::{self, Effect, Shape};
@@ -72,6 +72,8 @@ pub struct Parsed {
     pub recorded: bool,
     /// An option names this machine's processor.
     pub native: bool,
+    /// The linker's map is one of the outputs.
+    pub writes_map: bool,
 }
 
 /// What is gathered on the way.
@@ -94,6 +96,8 @@ pub(super) struct Draft<'a> {
     pub(super) profile_note: Option<String>,
     pub(super) split_dwarf: bool,
     pub(super) stack_usage: bool,
+    /// Files that the linker writes besides.
+    pub(super) maps: Vec<String>,
     directories: Vec<String>,
     passages: Vec<String>,
     empty_directories: bool,
@@ -183,6 +187,7 @@ impl<'a> Draft<'a> {
             profile_note: None,
             split_dwarf: false,
             stack_usage: false,
+            maps: Vec::new(),
             directories: Vec::new(),
             passages: Vec::new(),
             empty_directories: false,
@@ -312,6 +317,16 @@ impl<'a> Draft<'a> {
                 // The reference leaves this path as it is.
                 self.profile_note = Some(value.to_owned());
                 self.add(flag.name, value, false);
+                self.deps_arguments.push(word.to_owned());
+            }
+            Effect::ProfileFile => {
+                // gcc makes names from such a value, and clang from a directory; a file is a file.
+                let local = paths::absolute(value, &self.rules.directory);
+                if !std::path::Path::new(&local).is_file() {
+                    return Err(Reason::Profile);
+                }
+                self.named_inputs.push(value.to_owned());
+                self.add(flag.name, &rewritten(), false);
                 self.deps_arguments.push(word.to_owned());
             }
             Effect::SplitDwarf => {
@@ -451,6 +466,10 @@ impl<'a> Draft<'a> {
                 return Err(Reason::NoOutput);
             }
         }
+        if kind == Kind::Link && self.anywhere {
+            self.maps = self.map_files(&expanded.words)?;
+        }
+        let writes_map = !self.maps.is_empty();
         let products = match context.outputs_named {
             true => Vec::new(),
             false => self.products(kind)?,
@@ -495,7 +514,40 @@ impl<'a> Draft<'a> {
             response_files,
             recorded: self.recorded,
             native: self.native,
+            writes_map,
         })
+    }
+
+    /// The files that `-Map` names. What they say of sources compiled on the way has names that are
+    /// made up each time.
+    fn map_files(&self, words: &[String]) -> Result<Vec<String>, Reason> {
+        let mut linker: Vec<&str> = Vec::new();
+        let mut at = words.iter();
+        while let Some(word) = at.next() {
+            if let Some(list) = word.strip_prefix("-Wl,") {
+                linker.extend(list.split(','));
+            } else if word == "-Xlinker" {
+                linker.extend(at.next().map(String::as_str));
+            }
+        }
+        let mut maps = Vec::new();
+        let mut at = linker.into_iter();
+        while let Some(word) = at.next() {
+            let name = word.trim_start_matches('-');
+            match name.strip_prefix("Map=") {
+                Some(file) => maps.push(file.to_owned()),
+                None if name == "Map" && word.starts_with('-') => {
+                    maps.push(at.next().ok_or(Reason::Syntax)?.to_owned());
+                }
+                None => {}
+            }
+        }
+        let fleeting = self.inputs.iter().any(|(_, kind)| *kind != InputKind::Object)
+            || words.iter().any(|word| word.starts_with("-flto"));
+        if !maps.is_empty() && fleeting {
+            return Err(Reason::LinkerFile);
+        }
+        Ok(maps)
     }
 }
 

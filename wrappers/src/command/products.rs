@@ -50,6 +50,7 @@ impl Draft<'_> {
         if kind == Kind::Compile {
             self.further(&compiled, &mut locals);
         }
+        locals.extend(self.maps.iter().cloned());
         let mut products = Vec::new();
         for local in locals {
             products.push(self.place(local)?);

@@ -23,6 +23,8 @@ pub enum LinkEffect {
     Script,
     /// Reads or writes a file that we do not follow.
     Refuse,
+    /// `-Map`: a file that is written.
+    Map,
     /// From here on only archives.
     Static,
     /// From here on shared libraries too.
@@ -83,7 +85,7 @@ const LONG: &[(&str, LinkEffect)] = &[
     ("rpath-link", RunPathLink),
     ("script", Script),
     ("default-script", Script),
-    ("Map", Refuse),
+    ("Map", LinkEffect::Map),
     ("dependency-file", Refuse),
     ("out-implib", Refuse),
     ("error-handling-script", Refuse),
@@ -224,7 +226,7 @@ mod tests {
         assert_eq!(find("--version-script=v"), Some((Read, Some("v"), false)));
         assert_eq!(find("-rpath"), Some((RunPath, None, true)));
         assert_eq!(find("-plugin-opt=-fresolution=x").map(|f| f.0), Some(Value));
-        assert_eq!(find("-Map").map(|f| f.0), Some(Refuse));
+        assert_eq!(find("-Map").map(|f| f.0), Some(LinkEffect::Map));
         assert_eq!(find("-static"), Some((Static, None, false)));
         assert_eq!(find("--eh-frame-hdr"), None);
         assert_eq!(find("-pie"), None);

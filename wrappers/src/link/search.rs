@@ -24,6 +24,8 @@ pub struct Search<'a> {
     /// Only what the reference looks at: thin archives, scripts and versioned libraries are
     /// refused.
     pub as_reference: bool,
+    /// The map is known to be an output.
+    pub writes_map: bool,
 }
 
 /// Files that are read, as the linker names them, and places where a library was looked for in
@@ -136,7 +138,8 @@ impl State<'_> {
                     self.push(path);
                     self.script(&full)?;
                 }
-                LinkEffect::Refuse => return Err(Reason::LinkerFile),
+                LinkEffect::Map if self.search.writes_map => {}
+                LinkEffect::Map | LinkEffect::Refuse => return Err(Reason::LinkerFile),
             }
         }
         Ok(())
@@ -306,6 +309,7 @@ mod tests {
             searched_first: &[],
             temporary: "/tmp/nothing",
             as_reference: false,
+            writes_map: false,
         };
         let words = crate::command::response::split(line);
         inputs(&search, &words).map(|found| found.files)

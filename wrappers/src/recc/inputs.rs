@@ -148,6 +148,7 @@ impl CompilerInputs<'_> {
                 searched_first: &searched_first,
                 temporary: &tmpdir,
                 as_reference: !self.session.settings.local_defaults,
+                writes_map: self.parsed.writes_map,
             };
             search::inputs(&search, &words)
         };

@@ -143,7 +143,7 @@ fn both(compiler: &str) {
         compare(&place, compiler, line, &objects);
     }
     let (with_links, _) = place.figures();
-    assert!(with_links >= hits + 12, "{with_links} hits");
+    assert!(with_links >= hits + 13, "{with_links} hits");
 }
 
 #[test]

@@ -34,6 +34,20 @@ pub(crate) fn own_name() -> String {
     std::env::args_os().next().unwrap_or_default().to_string_lossy().into_owned()
 }
 
+/// The first program on PATH with the last name of `name` that is not this one, whatever links
+/// lead to it.
+#[allow(dead_code)]
+pub(crate) fn other_on_path(name: &str) -> Option<std::path::PathBuf> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let name = std::path::Path::new(name).file_name()?;
+    let own = std::env::current_exe().ok()?.canonicalize().ok()?;
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| {
+        let runs = |m: std::fs::Metadata| m.is_file() && m.permissions().mode() & 0o111 != 0;
+        file.metadata().is_ok_and(runs) && file.canonicalize().is_ok_and(|real| real != own)
+    })
+}
+
 /// A command with its program before it, unless it has one.
 #[allow(dead_code)]
 pub(crate) fn with_program(
