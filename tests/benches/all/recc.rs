@@ -62,7 +62,8 @@ const CC: &[&str] = &[
 ];
 
 pub(crate) fn run(bench: &mut Bench) {
-    if !bench.wanted("recc") {
+    let (small, large) = (bench.wanted("recc-lua"), bench.wanted("recc-rocksdb"));
+    if !small && !large {
         return;
     }
     let Some(lua) = source("lua5.4") else {
@@ -75,17 +76,18 @@ pub(crate) fn run(bench: &mut Bench) {
     let found = std::fs::read_dir(root).expect("a folder").filter_map(Result::ok);
     let found = found.map(|entry| entry.path().join("src")).find(|path| path.is_dir());
     let src = found.expect("Lua");
-    let c = Line { folder: &src, words: C };
-    hits(bench, &place, "lvm.c of Lua", c);
-    misses_of_lua(bench, &place, &src);
+    if small {
+        hits(bench, &place, "lvm.c of Lua", Line { folder: &src, words: C });
+        misses_of_lua(bench, &place, &src);
+    }
     let crates = peers().join("crates/librocksdb-sys");
-    if crates.exists() {
+    if large && crates.exists() {
         let rocks = root.join("rocks");
         run_command(Command::new("cp").arg("-a").arg(crates).arg(&rocks));
         hits(bench, &place, "db_impl.cc of RocksDB", Line { folder: &rocks, words: CC });
         miss_of_rocksdb(bench, &place, Line { folder: &rocks, words: CC });
         rebuild(bench, &place, &rocks);
-    } else {
+    } else if large {
         bench.missing("db_impl.cc of RocksDB", "librocksdb-sys (`cargo xtask peers --long`)");
     }
     if let Some(mut stop) = place.sccache() {
@@ -217,6 +219,7 @@ fn misses_of_lua(bench: &mut Bench, place: &Place, src: &Path) {
         ("lvm.c, macro edited", "lvm.c", C, MACRO),
     ] {
         let line = Line { folder: src, words };
+        bench.rounds = if file == "lvm.c" { FEW_ROUNDS } else { ROUNDS };
         let edited = Edited::new(src.join(file));
         let next = || edited.edit(edit);
         bench.pair(
@@ -239,6 +242,7 @@ fn misses_of_lua(bench: &mut Bench, place: &Place, src: &Path) {
         &Timed::new("recc", fresh),
         &Timed::new("gcc", || line.plain()),
     );
+    bench.rounds = ROUNDS;
 }
 
 fn miss_of_rocksdb(bench: &mut Bench, place: &Place, line: Line<'_>) {

@@ -5,6 +5,7 @@ mod edited;
 mod names;
 mod plain;
 mod reference;
+mod remote;
 mod sandbox;
 mod shared;
 mod watched;

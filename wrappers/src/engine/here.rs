@@ -1,5 +1,6 @@
 //! A miss that runs here: the real tool once, its result stored.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -46,13 +47,21 @@ impl Engine<'_> {
         }
         let before = Before::of(&known.formed);
         let _hold = cache.hold();
-        // Inputs that the tool changes must be kept before it does.
-        if let Err(error) = self.upload_inputs(cache, &known.formed) {
+        let mut uploaded = Ok(());
+        let (captured, outcome) = if job.in_place.is_some() {
+            // Inputs that the tool changes must be kept before it does.
+            uploaded = self.upload_inputs(cache, &known.formed);
+            self.run_tool(job, &[])
+        } else {
+            self.run_tool_while(job, &[], |engine| {
+                uploaded = engine.upload_inputs(cache, &known.formed);
+            })
+        };
+        if let Err(error) = uploaded {
             self.session.log.warning(format_args!("{error}; the result is not stored"));
             self.count(&job.label, Fate::Failed, 0, Duration::ZERO);
-            return self.plainly(job);
+            return outcome;
         }
-        let (captured, outcome) = self.run_tool(job, &[]);
         let Some(captured) = captured else { return outcome };
         if captured.code != 0 && !settings.upload_failed_build {
             self.count(&job.label, Fate::Miss, 0, captured.took);
@@ -166,6 +175,16 @@ impl Engine<'_> {
         job: &Job,
         further: &[String],
     ) -> (Option<Captured>, Outcome) {
+        self.run_tool_while(job, further, |_| ())
+    }
+
+    /// The same, and something else while it runs.
+    fn run_tool_while(
+        &mut self,
+        job: &Job,
+        further: &[String],
+        meanwhile: impl FnOnce(&Self),
+    ) -> (Option<Captured>, Outcome) {
         let Some((program, arguments)) = job.real.split_first() else {
             return (None, Outcome::Exit(127));
         };
@@ -186,7 +205,12 @@ impl Engine<'_> {
             Some(aside) => (aside.words.clone(), aside.script.clone().or(stdin)),
             None => ([arguments, further].concat(), stdin),
         };
-        match run::capture(program, &arguments, stdin.as_deref(), &[]) {
+        let ran = std::thread::scope(|scope| {
+            let running = scope.spawn(|| run::capture(program, &arguments, stdin.as_deref(), &[]));
+            meanwhile(self);
+            running.join().unwrap_or_else(|_| Err(io::Error::other("the thread ended")))
+        });
+        match ran {
             Ok(mut captured) => {
                 self.session.figures.time("execute_local_with_action_result", captured.took);
                 if let Some(aside) = aside {

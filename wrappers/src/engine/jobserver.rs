@@ -2,7 +2,8 @@
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
-use std::path::PathBuf;
+use std::os::unix::fs::FileTypeExt as _;
+use std::path::{Path, PathBuf};
 
 /// Where make's tokens are taken from and given to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,8 +18,17 @@ pub(super) struct Released(Jobserver);
 /// Hands the slot back, if `MAKEFLAGS` names a jobserver that can be reached.
 pub(super) fn release(makeflags: &str) -> Option<Released> {
     let jobserver = parse(makeflags)?;
+    // Make names its pipe to commands too that it does not give it to: under that number may be
+    // any file by now.
+    if !is_pipe(&jobserver.read) || !is_pipe(&jobserver.write) {
+        return None;
+    }
     File::options().write(true).open(&jobserver.write).ok()?.write_all(b"+").ok()?;
     Some(Released(jobserver))
+}
+
+fn is_pipe(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_fifo())
 }
 
 impl Drop for Released {
@@ -59,6 +69,17 @@ mod tests {
         assert_eq!(new.read, new.write);
         assert_eq!(parse("-k"), None);
         assert_eq!(parse("--jobserver-auth=-2,-2"), None);
+    }
+
+    #[test]
+    fn only_a_pipe_gets_a_token() {
+        use std::os::fd::AsRawFd as _;
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), "text").expect("written");
+        let number = file.as_file().as_raw_fd();
+        assert!(release(&format!("--jobserver-auth={number},{number}")).is_none());
+        assert!(release(&format!("--jobserver-auth=fifo:{}", file.path().display())).is_none());
+        assert_eq!(std::fs::read(file.path()).expect("read"), b"text");
     }
 
     #[test]
