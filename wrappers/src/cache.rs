@@ -58,7 +58,7 @@ impl CacheError {
     pub fn exit_code(&self) -> i32 {
         match self {
             Self::Endpoint(Error::Call { status, .. }) if status.code() == Code::Cancelled => 130,
-            Self::Endpoint(Error::Call { .. }) => 102,
+            Self::Endpoint(Error::Call { .. }) | Self::Execution(_) => 102,
             _ => 101,
         }
     }

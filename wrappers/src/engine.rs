@@ -370,6 +370,7 @@ impl Engine<'_> {
         use crate::settings::Miss;
         let settings = &self.session.settings;
         match (job.work, settings.miss) {
+            (Work::Tool, _) if settings.force_remote => settings.cache_only,
             (Work::Tool, Miss::Local) => true,
             (Work::Tool, Miss::Remote) => false,
             (Work::Tool, Miss::Auto) => settings.cache_only || cache.may_update().unwrap_or(true),
@@ -381,7 +382,7 @@ impl Engine<'_> {
     fn failed(&mut self, job: &Job, error: &CacheError) -> Outcome {
         let settings = &self.session.settings;
         let tolerant = settings.runs_misses_here(job.work)
-            || job.work == Work::Tool
+            || (job.work == Work::Tool && !settings.force_remote)
             || settings.fallback_to_local;
         self.count(&job.label, Fate::Failed, 0, Duration::ZERO);
         if tolerant {
