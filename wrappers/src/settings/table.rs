@@ -142,7 +142,7 @@ const SERVERS: &[Setting] = &[
         "RECC_MIN_THROUGHPUT",
         Text,
         "0",
-        "Bytes per second (K, M, G, T) that extend the timeout of a large request.",
+        "Accepted; a timeout counts for each piece of a download, and for an upload as a whole.",
     ),
     row(
         "RECC_KEEPALIVE_TIME",
@@ -164,13 +164,13 @@ const SERVERS: &[Setting] = &[
         "Version of the protocol that actions are formed by, 2.1 to 2.12.",
     ),
     row("RECC_CORRELATED_INVOCATIONS_ID", Text, "", "Sent with each request, to group them."),
-    row("RECC_USE_LOCALCAS", Flag, "off", "Let the server read inputs by their path where it can."),
     row(
-        "RECC_LOCALCAS_OPEN_INPUT_FILES",
+        "RECC_USE_LOCALCAS",
         Flag,
         "off",
-        "With RECC_USE_LOCALCAS: open each input once, so that a tracer sees it.",
+        "Accepted; inputs are digested here once and remembered, and only what is missing is uploaded.",
     ),
+    row("RECC_LOCALCAS_OPEN_INPUT_FILES", Flag, "off", "Accepted, as RECC_USE_LOCALCAS is."),
 ];
 
 const MODES: &[Setting] = &[
@@ -218,7 +218,7 @@ const MODES: &[Setting] = &[
         "RECC_MAX_THREADS",
         Number,
         "4",
-        "Threads for digests; -1 for as many as there are processors.",
+        "Accepted; digests are made one after the other, and are remembered.",
     ),
     row(
         "RECC_IGNORE_FAILURE_RESULT",
