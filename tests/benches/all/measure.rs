@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 /// How often each command is timed.
 pub(crate) const ROUNDS: usize = 25;
 /// The same for what takes seconds.
-pub(crate) const FEW_ROUNDS: usize = 5;
+pub(crate) const FEW_ROUNDS: usize = 3;
 
 /// The table in the making.
 pub(crate) struct Bench {
