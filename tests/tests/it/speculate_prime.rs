@@ -221,6 +221,54 @@ fn a_failure_stops_its_dependents_only() {
     assert_eq!(state(&dry, 3).0, "changed");
 }
 
+/// Elements whose trees are unchanged, and those above them, are not read: nothing of them has to
+/// be there, neither their actions nor their trees.
+#[test]
+fn what_is_unchanged_is_not_even_read() {
+    let home = Home::new();
+    let tree = |files: Files<'_>| home.tree(files).to_string();
+    let mut gone = Vec::new();
+    let mut element = |name: &str, depends: &[&str], content: &str| {
+        let script = format!("cat {name}.h > {name}.o");
+        let input = format!("work/{name}.h");
+        let inputs = [(input.as_str(), content)];
+        let action = home.recorded(&script, (&format!("{name}.o"), content), &inputs);
+        let header = format!("{name}.h");
+        let sources = tree(&[(header.as_str(), content)]);
+        let artifact = tree(&[(format!("usr/{name}.h").as_str(), content)]);
+        if name != "other" {
+            gone.extend([action.to_string(), sources.clone(), artifact.clone()]);
+            gone.push(tree(&inputs));
+        }
+        json!({ "name": name, "depends": depends, "sources": sources, "artifact": artifact,
+            "subactions": [action.to_string()] })
+    };
+    let elements = [
+        element("base", &[], "base"),
+        element("above", &["base"], "above"),
+        element("other", &[], "one"),
+    ];
+    let after = home.graph("after.json", &json!({ "elements": elements }));
+    run(&mut home.speculate(&["generate", "--graph", &after]));
+    for digest in &gone {
+        let hash = digest.split('/').next().expect("a hash");
+        let path = home.path("store/cas/sha256").join(&hash[..2]).join(&hash[2..]);
+        std::fs::remove_file(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    }
+    let mut before = elements.to_vec();
+    for element in &mut before {
+        let fields = element.as_object_mut().expect("an object");
+        fields.remove("artifact");
+        fields.remove("subactions");
+    }
+    before[2]["sources"] = json!(tree(&[("other.h", "two")]));
+    let graph = home.graph("before.json", &json!({ "elements": before }));
+    let text = run(&mut home.speculate(&["prime", "--json", "--graph", &graph]));
+    let value: Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(value["total"]["skipped"], json!({}), "{text}");
+    assert_eq!((&value["total"]["unchanged"], &value["total"]["executed"]), (&json!(2), &json!(1)));
+}
+
 /// A header begins to include one that is there, and that includes a new one; it no longer includes
 /// one that is gone. The action that the build will ask for has exactly the new files.
 #[test]
