@@ -47,6 +47,7 @@ pub struct Trace {
 struct Row {
     executed: usize,
     ready: usize,
+    tries: usize,
     skipped: usize,
     asked: usize,
     hits: usize,
@@ -104,6 +105,7 @@ fn rows(
                 let used = event.args.action.as_ref().is_some_and(|action| all.contains(action));
                 row.wasted += usize::from(built && !used);
             }
+            "try" => row.tries += 1,
             "skip" => row.skipped += 1,
             _ => row.ready += 1,
         }
@@ -126,9 +128,10 @@ fn summary(page: &mut String, rows: &BTreeMap<String, Row>) {
     };
     let _ = writeln!(
         page,
-        "<p class=\"sum\"><b>{rate}</b> · {} executed early · {} were ready · {} skipped · {} wasted</p>",
+        "<p class=\"sum\"><b>{rate}</b> · {} executed early · {} were ready · {} tries · {} skipped · {} wasted</p>",
         sum(|row| row.executed),
         sum(|row| row.ready),
+        sum(|row| row.tries),
         sum(|row| row.skipped),
         sum(|row| row.wasted),
     );
@@ -137,7 +140,7 @@ fn summary(page: &mut String, rows: &BTreeMap<String, Row>) {
 /// Executions as bars, in as many lanes as were under way at once.
 fn timeline(page: &mut String, trace: &Trace) {
     let mut events: Vec<&TraceEvent> =
-        trace.events.iter().filter(|event| event.cat == "execution").collect();
+        trace.events.iter().filter(|event| matches!(&*event.cat, "execution" | "try")).collect();
     events.sort_by_key(|event| event.ts);
     let Some(end) = events.iter().map(|event| event.ts + event.dur).max() else {
         page.push_str("<p>Nothing was executed.</p>\n");
@@ -155,9 +158,10 @@ fn timeline(page: &mut String, trace: &Trace) {
         let (x, width) = (event.ts as f64 * scale, (event.dur as f64 * scale).max(1.0));
         let _ = writeln!(
             bars,
-            "<rect x=\"{x:.1}\" y=\"{}\" width=\"{width:.1}\" height=\"14\" fill=\"{}\"><title>{}: {} ({})</title></rect>",
+            "<rect x=\"{x:.1}\" y=\"{}\" width=\"{width:.1}\" height=\"14\" fill=\"{}\" opacity=\"{}\"><title>{}: {} ({})</title></rect>",
             lane * 18,
             hue(&event.args.element),
+            if event.cat == "try" { 0.4 } else { 1.0 },
             escape(&event.args.element),
             escape(&event.name),
             escape(&event.args.what),
@@ -166,7 +170,7 @@ fn timeline(page: &mut String, trace: &Trace) {
     let height = lanes.len() * 18;
     let _ = writeln!(
         page,
-        "<svg id=\"timeline\" viewBox=\"0 0 1000 {height}\" width=\"1000\">\n{bars}</svg>\n<p class=\"axis\">0 to {:.1} s; a colour for each element</p>",
+        "<svg id=\"timeline\" viewBox=\"0 0 1000 {height}\" width=\"1000\">\n{bars}</svg>\n<p class=\"axis\">0 to {:.1} s; a colour for each element, pale: tries that showed which file is new</p>",
         end as f64 / 1e6
     );
 }
@@ -222,14 +226,15 @@ fn elements(page: &mut String, graph: &Graph, rows: &BTreeMap<String, Row>) {
 }
 
 fn table(page: &mut String, rows: &BTreeMap<String, Row>) {
-    page.push_str("<table><tr><th>element<th>executed early<th>were ready<th>skipped<th>asked for<th>hits<th>wasted</tr>\n");
+    page.push_str("<table><tr><th>element<th>executed early<th>were ready<th>tries<th>skipped<th>asked for<th>hits<th>wasted</tr>\n");
     for (name, row) in rows {
         let _ = writeln!(
             page,
-            "<tr><td>{}<td>{}<td>{}<td>{}<td>{}<td>{}<td>{}</tr>",
+            "<tr><td>{}<td>{}<td>{}<td>{}<td>{}<td>{}<td>{}<td>{}</tr>",
             escape(name),
             row.executed,
             row.ready,
+            row.tries,
             row.skipped,
             row.asked,
             row.hits,
@@ -317,7 +322,8 @@ mod tests {
         .expect("no cycle");
         let asked = BTreeMap::from([("lib".to_owned(), vec![digest("used"), digest("new")])]);
         let rows = rows(&graph, &trace, &asked);
-        let expected = Row { executed: 2, ready: 1, skipped: 0, asked: 2, hits: 1, wasted: 1 };
+        let expected =
+            Row { executed: 2, ready: 1, asked: 2, hits: 1, wasted: 1, ..Row::default() };
         assert_eq!(rows["lib"], expected);
         let page = html(&graph, &trace, &asked);
         assert!(page.contains("50 % hits") && page.contains("Executed in vain"), "{page}");
