@@ -2,6 +2,7 @@
 
 mod both;
 mod edited;
+mod knowing;
 mod names;
 mod plain;
 mod reference;
