@@ -12,6 +12,7 @@ mod house;
 mod projects;
 mod projects_random;
 mod rear;
+mod rear_random;
 mod recc;
 mod runner;
 mod runner_buildstream;

@@ -5,7 +5,7 @@
 //! The seed is printed; `FORERUNNER_SEED` repeats a run, `FORERUNNER_STEPS` changes its length.
 
 mod change;
-mod dice;
+pub(crate) mod dice;
 mod headers;
 mod plan;
 mod world;

@@ -326,6 +326,44 @@ fn any_command_with_its_inputs_and_outputs_named() {
     }
 }
 
+/// A thin archive stays the same when a member changes that is as long and has the same symbols.
+#[test]
+fn members_of_thin_archives_are_inputs_of_a_link() {
+    let Some(_) = peer("gcc", on_path("gcc")) else { return };
+    let mut place = Place::new(
+        "mkdir d; echo 'int f(void); int main(void) { return f(); }' >main.c; gcc -c main.c
+        for n in 3 4; do echo \"int f(void) { return $n; }\" >f.c; gcc -c f.c -o d/f$n.o; done
+        mv d/f3.o d/f.o",
+    );
+    place.set("RECC_LINK", "1");
+    place.reset("");
+    for (archive, library) in [
+        (&["cDPrsT", "d/lib.a", "d/f.o"][..], "d/lib.a"),
+        (&["cDPrsT", "all.a", "d/lib.a"][..], "all.a"),
+        (&["rcsT", "d/liball.a", "d/f.o"][..], "-Ld -lall"),
+    ] {
+        let made = place.run("rear", archive);
+        assert!(made.status.success(), "{made:?}");
+        let before = std::fs::read(place.path("d/lib.a")).expect("an archive");
+        let mut words = vec!["gcc", "-o", "app", "main.o"];
+        words.extend(library.split(' '));
+        for (member, returned) in [(None, 3), (Some("d/f4.o"), 4), (None, 4)] {
+            if let Some(member) = member {
+                std::fs::rename(place.path("d/f.o"), place.path("d/f3.o")).expect("renamed");
+                std::fs::rename(place.path(member), place.path("d/f.o")).expect("renamed");
+            }
+            let linked = place.run("recc", &words);
+            assert!(linked.status.success(), "{linked:?}");
+            let app = place.path("app").display().to_string();
+            assert_eq!(place.run(&app, &[]).status.code(), Some(returned), "{library}");
+            assert!(std::fs::read(place.path("d/lib.a")).is_ok_and(|now| now == before));
+        }
+        std::fs::rename(place.path("d/f.o"), place.path("d/f4.o")).expect("renamed");
+        std::fs::rename(place.path("d/f3.o"), place.path("d/f.o")).expect("renamed");
+    }
+    assert!(place.figure("hits") >= 3);
+}
+
 /// A tool of somebody: it joins its inputs and what these include.
 const SHOUT: &str = r##"#!/bin/sh
 out= deps= ins= count=1

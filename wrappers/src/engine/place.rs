@@ -10,6 +10,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{FallocateFlags, fallocate};
+use nix::sys::stat::{Mode, umask};
 use nix::unistd::{AccessFlags, access};
 use tempfile::TempPath;
 
@@ -57,9 +58,14 @@ impl Place {
         self.there.is_some()
     }
 
-    /// Whether it makes no difference how new content gets there.
+    /// Whether it makes no difference how new content gets there: there is nothing, or a file
+    /// with one name and the mode of a new one.
     pub(super) fn is_plain(&self) -> bool {
-        self.real == self.path && self.there.as_ref().is_none_or(|there| there.nlink() == 1)
+        let plain = |there: &Metadata| {
+            let all = if there.mode() & 0o100 != 0 { 0o777 } else { 0o666 };
+            there.nlink() == 1 && there.mode() & 0o7777 == all & !file_mask()
+        };
+        self.real == self.path && self.there.as_ref().is_none_or(plain)
     }
 
     /// A name for the new content, beside the place as the command names it: there the paths in
@@ -174,6 +180,13 @@ impl Place {
         io::copy(&mut content, &mut file)?;
         file.set_len(new)
     }
+}
+
+/// What new files are not allowed. It can only be read by setting it.
+fn file_mask() -> u32 {
+    let mask = umask(Mode::empty());
+    umask(mask);
+    mask.bits()
 }
 
 /// Where a path leads, whether or not something is there. `None` if it goes in circles.

@@ -1,6 +1,7 @@
 //! The command line of `ar`.
 
-use std::path::Path;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 
 use crate::command::response::Expanded;
 use crate::link::archive::{self, Archive};
@@ -41,6 +42,7 @@ struct Letters {
     index: bool,
     update: bool,
     real_times: bool,
+    thin: bool,
     relative: bool,
     count: bool,
 }
@@ -58,7 +60,9 @@ impl Letters {
                 'N' => self.count = true,
                 'u' => self.update = true,
                 'U' => self.real_times = true,
-                'c' | 'D' | 'f' | 'L' | 'o' | 'O' | 'P' | 'S' | 'T' | 'v' => {}
+                'c' | 'D' | 'f' | 'L' | 'o' | 'O' | 'P' | 'v' => {}
+                'S' => self.index = false,
+                'T' => self.thin = true,
                 // `l` takes a value in newer versions only; `V` shows the version.
                 _ => return Err(Reason::Syntax),
             }
@@ -103,7 +107,7 @@ pub fn read(
                 None => (word.as_str(), None),
             };
             match name {
-                "--thin" => {}
+                "--thin" => letters.thin = true,
                 name if name == "--plugin" || LONG_VALUES.contains(&name) => {
                     let value = match inline {
                         Some(value) => value,
@@ -149,6 +153,7 @@ fn finish(
     mut command: ArCommand,
 ) -> Result<ArCommand, Reason> {
     let mut names = names.into_iter();
+    let mut members = Vec::new();
     if letters.relative {
         names.next().ok_or(Reason::Syntax)?;
     }
@@ -176,6 +181,7 @@ fn finish(
     match operation {
         'r' | 'q' => {
             for (_, name) in names {
+                members.push(name.to_owned());
                 // A thin archive holds what its members' archives hold.
                 command.add(name, directory);
             }
@@ -183,9 +189,40 @@ fn finish(
         // Names within the archive.
         _ => {}
     }
+    if there {
+        refuse_itself(archive, &members, directory, &command)?;
+        // GNU ar makes an ordinary archive a thin one of itself.
+        let full = paths::absolute(archive, directory);
+        if letters.thin && archive::look(Path::new(&full)).is_ok_and(|a| a == Archive::Ordinary) {
+            return Err(Reason::Archive);
+        }
+    }
     command.outputs.push(archive.to_owned());
     command.at.push(at);
     Ok(command)
+}
+
+/// Refuses to put an archive into itself: a thin one would have its name, and on a copy that of
+/// the copy.
+fn refuse_itself(
+    archive: &str,
+    members: &[String],
+    directory: &str,
+    command: &ArCommand,
+) -> Result<(), Reason> {
+    let file = |path: &Path| std::fs::metadata(path).map(|found| (found.dev(), found.ino())).ok();
+    let full = PathBuf::from(paths::absolute(archive, directory));
+    let own = file(&full);
+    let is_itself = |path: &Path| file(path) == own;
+    let inputs = command.inputs.iter().filter(|input| *input != archive);
+    let mut named =
+        inputs.chain(members).map(|name| PathBuf::from(paths::absolute(name, directory)));
+    let held = match archive::look(&full) {
+        Ok(Archive::Thin(members)) => members,
+        _ => Vec::new(),
+    };
+    let holds = named.any(|path| is_itself(&path)) || held.iter().any(|path| is_itself(path));
+    if holds { Err(Reason::Archive) } else { Ok(()) }
 }
 
 fn exists(name: &str, directory: &str) -> bool {
@@ -224,6 +261,7 @@ fn add_archive(name: &str, directory: &str, inputs: &mut Vec<String>) -> Result<
 fn read_script(text: &str, directory: &str, command: &mut ArCommand) -> Result<(), Reason> {
     let mut output: Option<String> = None;
     let mut saved = false;
+    let mut members = Vec::new();
     for line in text.lines() {
         let line = line.split([';', '*']).next().unwrap_or_default().trim();
         if line.is_empty() {
@@ -251,10 +289,12 @@ fn read_script(text: &str, directory: &str, command: &mut ArCommand) -> Result<(
                 output = Some(operands[0].to_owned());
             }
             "ADDLIB" if operands.len() == 1 && !rest.contains('(') => {
+                members.push(operands[0].to_owned());
                 command.add(operands[0], directory);
             }
             "ADDMOD" | "REPLACE" => {
                 for name in operands {
+                    members.push(name.to_owned());
                     command.add(name, directory);
                 }
             }
@@ -268,6 +308,7 @@ fn read_script(text: &str, directory: &str, command: &mut ArCommand) -> Result<(
     let output = output.filter(|_| saved).ok_or(Reason::Operation)?;
     // A script leaves what is there until it saves.
     if exists(&output, directory) {
+        refuse_itself(&output, &members, directory, command)?;
         command.add(&output, directory);
     }
     command.outputs.push(output);
@@ -389,6 +430,9 @@ mod tests {
             ("rd old.a a.o", Reason::Syntax),
             ("c new.a", Reason::Syntax),
             ("r", Reason::NoInput),
+            ("sS old.a", Reason::Syntax),
+            ("sT old.a", Reason::Archive),
+            ("r old.a old.a", Reason::Archive),
         ] {
             assert_eq!(at(line), Err(reason), "{line}");
         }

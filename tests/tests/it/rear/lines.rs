@@ -107,6 +107,11 @@ pub(super) const LINES: &[&str] = &[
     "qTD thin.a e.o",
     "rTsD thin.a b.o",
     "rsTD old.a e.o",
+    "rsTD old.a old.a",
+    "sTD old.a",
+    "mTD old.a a.o",
+    "sD itself.a",
+    "rsTD itself.a a.o",
     "rsD thin.a thin.a",
     "mTD thin.a a.o",
     "rcsTPD new.a d/a.o a.o",
@@ -299,6 +304,7 @@ line' -dash fifteen-chars sixteen--chars seventeen-chars seventeen-charsX "$(pri
 done
 cp a.o .hidden; cp b.o no_suffix; echo text >text.txt; : >nothing
 ar rcSD old.a a.o b.o; ar qcSD dup.a a.o d/a.o b.o; ar rcsDT thin.a a.o b.o; ar rcsD empty.a
+ar rcsD itself.a a.o; ar sTD itself.a
 ar rcsD indexed.a a.o b.o; ar rcSD lto.a lto.o a.o
 ar rcsD names.a seventeen-chars.o 'sp ace.o' fifteen-chars.o sixteen--chars.o a.o
 head -c 100 indexed.a >torn.a
