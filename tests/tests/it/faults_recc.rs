@@ -5,9 +5,7 @@
 
 mod build;
 mod hang;
-mod lies;
 mod line;
-mod server;
 
 use std::sync::Mutex;
 
@@ -15,9 +13,10 @@ use forerunner_tests::{long, temp};
 use tonic::Code;
 
 use build::{Build, Settings};
-use lies::Lie;
 use line::{Dead, Line};
-use server::{Content, Fault, Rpc, Server};
+
+use crate::scripted::lies::Lie;
+use crate::scripted::{Content, Fault, Rpc, Server};
 
 const RPCS: [Rpc; 8] = [
     Rpc::GetCapabilities,

@@ -10,6 +10,7 @@ use forerunner_tests::temp;
 use tonic::Code;
 
 use crate::endpoint::{FUNCTION, embedded, noise, remote, runtime};
+use crate::scripted::Server;
 
 struct Served {
     _folder: tempfile::TempDir,
@@ -214,4 +215,33 @@ fn paths_of_a_sandbox_lead_nowhere_else() {
         assert_eq!(refused.code(), Code::PermissionDenied);
     });
     gateway.stop();
+}
+
+#[test]
+fn a_hit_that_is_asked_for_again_is_remembered() {
+    runtime().block_on(async {
+        let folder = temp();
+        let server = Server::default();
+        let behind = remote(&server.serve(folder.path()));
+        let path = folder.path().join("s.sock");
+        let policy = Policy { update_allowed: true };
+        let recorder = Recorder::new();
+        let gateway = Gateway::start(&path, &behind, policy, recorder.clone()).expect("a socket");
+        let client = remote(&format!("unix:{}", path.display()));
+        let client = Endpoint::open(&client).expect("an address");
+        let action = FUNCTION.digest(b"an action");
+        let asked = || server.calls().iter().filter(|call| *call == "GetActionResult").count();
+        let ask = async || client.action_result(&action, &[]).await.expect("an answer");
+        // What is not there may be there the next time.
+        assert_eq!((ask().await, ask().await, asked()), (None, None, 2));
+        let [one, two] = [1, 2].map(|seed| result(&noise(seed, 100)));
+        client.update_action_result(&action, &one).await.expect("an update");
+        assert_eq!((ask().await, ask().await, asked()), (Some(one.clone()), Some(one), 3));
+        // What is written through the socket is what is read.
+        client.update_action_result(&action, &two).await.expect("an update");
+        assert_eq!((ask().await, asked()), (Some(two), 4));
+        assert_eq!(recorder.subactions(), [action]);
+        drop(client);
+        gateway.stop();
+    });
 }

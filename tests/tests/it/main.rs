@@ -25,6 +25,7 @@ mod runner_options;
 mod runner_services;
 mod runner_socket;
 mod runner_speculate;
+mod scripted;
 mod servers;
 mod speculate_buildstream;
 mod speculate_chain;

@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use tokio::net::UnixStream;
 use tokio::sync::oneshot;
 
-use super::server::Server;
+use crate::scripted::Server;
 
 /// A server that runs until this is dropped.
 pub(super) struct Line {

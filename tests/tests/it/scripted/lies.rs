@@ -6,7 +6,7 @@ use forerunner_proto::{Any, Kept, Message, reapi, rpc};
 
 /// A way of lying. What it means depends on the method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Lie {
+pub(crate) enum Lie {
     /// Other content, of the right length where there is one.
     Other,
     /// Less than there should be.
@@ -20,12 +20,12 @@ pub(super) enum Lie {
 }
 
 impl Lie {
-    pub(super) const ALL: [Self; 5] =
+    pub(crate) const ALL: [Self; 5] =
         [Self::Other, Self::Less, Self::More, Self::Nothing, Self::Nonsense];
 }
 
 /// What stands for a blob.
-pub(super) fn about_blob(lie: Lie, data: &Bytes) -> Option<Bytes> {
+pub(crate) fn about_blob(lie: Lie, data: &Bytes) -> Option<Bytes> {
     let mut content = data.to_vec();
     match lie {
         Lie::Other => content.iter_mut().for_each(|byte| *byte ^= 0x55),
@@ -37,7 +37,7 @@ pub(super) fn about_blob(lie: Lie, data: &Bytes) -> Option<Bytes> {
     Some(content.into())
 }
 
-pub(super) fn about_size(lie: Lie, size: i64) -> i64 {
+pub(crate) fn about_size(lie: Lie, size: i64) -> i64 {
     match lie {
         // The content is another one, its length is said to be right.
         Lie::Other => size,
@@ -48,7 +48,7 @@ pub(super) fn about_size(lie: Lie, size: i64) -> i64 {
     }
 }
 
-pub(super) fn about_missing(lie: Lie, asked: Vec<reapi::Digest>) -> Vec<reapi::Digest> {
+pub(crate) fn about_missing(lie: Lie, asked: Vec<reapi::Digest>) -> Vec<reapi::Digest> {
     let unknown = reapi::Digest { hash: "ab".repeat(32), size_bytes: 3 };
     match lie {
         // All of it is missing, and something that nobody asked about.
@@ -60,7 +60,7 @@ pub(super) fn about_missing(lie: Lie, asked: Vec<reapi::Digest>) -> Vec<reapi::D
     }
 }
 
-pub(super) fn about_updates(
+pub(crate) fn about_updates(
     lie: Lie,
     responses: &mut Vec<reapi::batch_update_blobs_response::Response>,
 ) {
@@ -76,7 +76,7 @@ pub(super) fn about_updates(
     }
 }
 
-pub(super) fn about_capabilities(lie: Option<Lie>, all: &mut reapi::ServerCapabilities) {
+pub(crate) fn about_capabilities(lie: Option<Lie>, all: &mut reapi::ServerCapabilities) {
     let Some(lie) = lie else { return };
     let Some(cache) = &mut all.cache_capabilities else { return };
     match lie {
@@ -92,7 +92,7 @@ pub(super) fn about_capabilities(lie: Option<Lie>, all: &mut reapi::ServerCapabi
 }
 
 /// A result whose outputs are not there, not all there, or nowhere that they may be.
-pub(super) fn about_result(
+pub(crate) fn about_result(
     lie: Lie,
     result: &Kept<reapi::ActionResult>,
 ) -> Kept<reapi::ActionResult> {
@@ -125,7 +125,7 @@ pub(super) fn about_result(
 }
 
 /// An execution that is over, and did not do what was asked.
-pub(super) fn about_execution(lie: Lie) -> Operation {
+pub(crate) fn about_execution(lie: Lie) -> Operation {
     let done = |result| Operation {
         name: "operation".to_owned(),
         done: true,

@@ -1,8 +1,10 @@
 //! A server that works, except for what it is told to do wrong. Each method can be refused, never
-//! answered, answered with a lie, or break the connection; and the server can be dead in several
-//! ways (see `line`).
+//! answered, answered with a lie, or break the connection, always or a few times.
 
-use std::collections::HashMap;
+pub(crate) mod lies;
+pub(crate) mod operations;
+
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
@@ -25,14 +27,14 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::server::Router;
 use tonic::{Code, Request, Response, Status, Streaming};
 
-use super::lies::{self, Lie};
+use lies::Lie;
 
 /// Most bytes of one batch: small, so that objects of tests travel as streams too.
-pub(super) const BATCH_LIMIT_BYTES: usize = 20_000;
+pub(crate) const BATCH_LIMIT_BYTES: usize = 20_000;
 
 /// A method of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Rpc {
+pub(crate) enum Rpc {
     GetCapabilities,
     GetActionResult,
     UpdateActionResult,
@@ -42,66 +44,119 @@ pub(super) enum Rpc {
     Read,
     Write,
     Execute,
+    WaitExecution,
 }
 
 /// What goes wrong with a method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     /// It answers with an error.
     Refuse(Code),
     /// It never answers.
     Silent,
     /// The connection breaks, for a stream in the middle of it.
     Cut,
+    /// A stream ends as UNAVAILABLE after so many bytes.
+    BreakOff(usize),
     /// It answers with something wrong.
     Lie(Lie),
 }
 
 /// What the server holds.
 #[derive(Clone, Default)]
-pub(super) struct Content {
-    pub(super) blobs: HashMap<Digest, Bytes>,
-    pub(super) results: HashMap<Digest, Bytes>,
+pub(crate) struct Content {
+    pub(crate) blobs: HashMap<Digest, Bytes>,
+    pub(crate) results: HashMap<Digest, Bytes>,
 }
 
 /// The server.
 #[derive(Clone, Default)]
-pub(super) struct Server {
+pub(crate) struct Server {
     state: Arc<Mutex<State>>,
     /// Breaks every connection (see `line`).
-    pub(super) scissors: Arc<Notify>,
+    pub(crate) scissors: Arc<Notify>,
 }
 
 #[derive(Default)]
 struct State {
     content: Content,
     fault: Option<(Rpc, Fault)>,
+    /// How often it is still to go wrong; always if `None`.
+    left: Option<u32>,
     /// How often the fault was met.
     met: u32,
+    /// Most bytes of a batch, if not as ever.
+    batch_limit: Option<usize>,
+    /// What each Execute or WaitExecution answers, in turn.
+    operations: VecDeque<Vec<Result<Operation, Status>>>,
+    /// Every method that was called, and the names of operations that were waited for.
+    calls: Vec<String>,
+}
+
+impl State {
+    fn due(&self, rpc: Rpc) -> Option<Fault> {
+        let fault = self.fault.filter(|(at, _)| *at == rpc && self.left != Some(0));
+        fault.map(|(_, fault)| fault)
+    }
+
+    fn batch_limit(&self) -> usize {
+        self.batch_limit.unwrap_or(BATCH_LIMIT_BYTES)
+    }
 }
 
 impl Server {
-    pub(super) fn with(content: Content) -> Self {
+    pub(crate) fn with(content: Content) -> Self {
         let server = Self::default();
         server.state().content = content;
         server
     }
 
     /// From now on this goes wrong, or nothing.
-    pub(super) fn set_fault(&self, fault: Option<(Rpc, Fault)>) {
-        self.state().fault = fault;
+    pub(crate) fn set_fault(&self, fault: Option<(Rpc, Fault)>) {
+        let mut state = self.state();
+        (state.fault, state.left) = (fault, None);
+    }
+
+    /// The next so many calls of a method go wrong.
+    pub(crate) fn set_fault_times(&self, rpc: Rpc, fault: Fault, times: u32) {
+        let mut state = self.state();
+        (state.fault, state.left) = (Some((rpc, fault)), Some(times));
+    }
+
+    /// Most bytes that one batch may have.
+    pub(crate) fn set_batch_limit(&self, bytes: usize) {
+        self.state().batch_limit = Some(bytes);
+    }
+
+    /// What each Execute or WaitExecution answers, in turn; a first error stands for the call.
+    pub(crate) fn set_operations(&self, operations: Vec<Vec<Result<Operation, Status>>>) {
+        self.state().operations = operations.into();
+    }
+
+    /// Every method that was called, and the names of operations that were waited for.
+    pub(crate) fn calls(&self) -> Vec<String> {
+        self.state().calls.clone()
+    }
+
+    /// Serves on a socket in `folder`, in the runtime of the caller.
+    pub(crate) fn serve(&self, folder: &std::path::Path) -> String {
+        let path = folder.join("scripted.sock");
+        let listener = tokio::net::UnixListener::bind(&path).expect("a socket");
+        let incoming = tokio_stream::wrappers::UnixListenerStream::new(listener);
+        tokio::spawn(self.router().serve_with_incoming(incoming));
+        format!("unix:{}", path.display())
     }
 
     /// How often the fault was met so far.
-    pub(super) fn met(&self) -> u32 {
+    pub(crate) fn met(&self) -> u32 {
         self.state().met
     }
 
-    pub(super) fn content(&self) -> Content {
+    pub(crate) fn content(&self) -> Content {
         self.state().content.clone()
     }
 
-    pub(super) fn router(&self) -> Router {
+    pub(crate) fn router(&self) -> Router {
         tonic::transport::Server::builder()
             .add_service(CapabilitiesServer::new(self.clone()))
             .add_service(ByteStreamServer::new(self.clone()))
@@ -118,12 +173,16 @@ impl Server {
     async fn enter(&self, rpc: Rpc) -> Result<Option<Lie>, Status> {
         let fault = {
             let mut state = self.state();
-            let fault = state.fault.filter(|(at, _)| *at == rpc).map(|(_, fault)| fault);
-            state.met += u32::from(fault.is_some());
+            state.calls.push(format!("{rpc:?}"));
+            let fault = state.due(rpc);
+            if fault.is_some() {
+                state.met += 1;
+                state.left = state.left.map(|left| left - 1);
+            }
             fault
         };
         match fault {
-            None => Ok(None),
+            None | Some(Fault::BreakOff(_)) => Ok(None),
             Some(Fault::Lie(lie)) => Ok(Some(lie)),
             Some(Fault::Refuse(code)) => Err(Status::new(code, "as the script says")),
             Some(Fault::Silent) => std::future::pending().await,
@@ -154,7 +213,7 @@ impl Capabilities for Server {
         let version = |minor| semver::SemVer { major: 2, minor, ..Default::default() };
         let cache = reapi::CacheCapabilities {
             digest_functions: vec![DigestFunction::Sha256.to_proto() as i32],
-            max_batch_total_size_bytes: BATCH_LIMIT_BYTES as i64,
+            max_batch_total_size_bytes: self.state().batch_limit() as i64,
             action_cache_update_capabilities: Some(reapi::ActionCacheUpdateCapabilities {
                 update_enabled: true,
             }),
@@ -236,10 +295,10 @@ impl ContentAddressableStorage for Server {
         let lie = self.enter(Rpc::BatchUpdateBlobs).await?;
         let requests = request.into_inner().requests;
         let total: usize = requests.iter().map(|blob| blob.data.len()).sum();
-        if total > BATCH_LIMIT_BYTES && requests.len() > 1 {
+        let mut state = self.state();
+        if total > state.batch_limit() && requests.len() > 1 {
             return Err(Status::invalid_argument(format!("{total} bytes in one batch")));
         }
-        let mut state = self.state();
         let mut responses = Vec::new();
         for blob in requests {
             let name = digest(blob.digest.as_ref())?;
@@ -316,7 +375,8 @@ impl ByteStream for Server {
         request: Request<ReadRequest>,
     ) -> Result<Response<Self::ReadStream>, Status> {
         let request = request.into_inner();
-        let cut = self.state().fault == Some((Rpc::Read, Fault::Cut));
+        let due = self.state().due(Rpc::Read);
+        let cut = due == Some(Fault::Cut);
         let lie = if cut { None } else { self.enter(Rpc::Read).await? };
         let found = self.state().content.blobs.get(&named(&request.resource_name)?).cloned();
         let blob = found.ok_or_else(|| Status::not_found("no such blob"))?;
@@ -324,9 +384,12 @@ impl ByteStream for Server {
         let blob = blob.ok_or_else(|| Status::not_found("no such blob"))?;
         let offset = usize::try_from(request.read_offset).unwrap_or_default().min(blob.len());
         let mut rest = blob.slice(offset..);
-        if cut {
-            rest.truncate(rest.len() / 2);
-        }
+        let broken = match due {
+            Some(Fault::Cut) => Some(rest.len() / 2),
+            Some(Fault::BreakOff(after)) => Some(after),
+            _ => None,
+        };
+        rest.truncate(broken.unwrap_or(rest.len()));
         let (sender, receiver) = mpsc::channel(1);
         let server = self.clone();
         tokio::spawn(async move {
@@ -340,6 +403,8 @@ impl ByteStream for Server {
                 // Room in the channel: the last piece is on its way.
                 let _permit = sender.reserve().await;
                 let _cut = server.enter(Rpc::Read).await;
+            } else if broken.is_some() {
+                let _sent = sender.send(Err(Status::unavailable("broken off"))).await;
             }
         });
         Ok(Response::new(ReceiverStream::new(receiver)))
@@ -399,13 +464,31 @@ impl Execution for Server {
             let _sent = sender.send(Ok(lies::about_execution(lie))).await;
             return Ok(Response::new(ReceiverStream::new(receiver)));
         }
-        Err(Status::unimplemented("nothing is executed here"))
+        let nothing = || Status::unimplemented("nothing is executed here");
+        self.next_operations().ok_or_else(nothing)?
     }
 
     async fn wait_execution(
         &self,
-        _: Request<reapi::WaitExecutionRequest>,
+        request: Request<reapi::WaitExecutionRequest>,
     ) -> Result<Response<Operations>, Status> {
-        Err(Status::not_found("nothing is executed here"))
+        self.enter(Rpc::WaitExecution).await?;
+        self.state().calls.push(request.into_inner().name);
+        let nothing = || Status::not_found("nothing is executed here");
+        self.next_operations().ok_or_else(nothing)?
+    }
+}
+
+impl Server {
+    fn next_operations(&self) -> Option<Result<Response<Operations>, Status>> {
+        let next = self.state().operations.pop_front()?;
+        if let Some(Err(status)) = next.first() {
+            return Some(Err(status.clone()));
+        }
+        let (sender, receiver) = mpsc::channel(next.len().max(1));
+        for operation in next {
+            sender.try_send(operation).expect("room");
+        }
+        Some(Ok(Response::new(ReceiverStream::new(receiver))))
     }
 }
