@@ -171,7 +171,9 @@ fn lookups(bench: &mut Bench, runtime: &tokio::runtime::Runtime, casd: &Casd, fo
     let count = TIMES * (bench.rounds + 1);
     let actions: Vec<Digest> = (0..count).map(|n| FUNCTION.digest(&n.to_le_bytes())).collect();
     runtime.block_on(async {
-        let result = Kept::new(&reapi::ActionResult::default());
+        // casd takes an empty result for none.
+        let result = reapi::ActionResult { stdout_raw: vec![b'x'], ..Default::default() };
+        let result = Kept::new(&result);
         for action in &actions {
             ends[1].update_action_result(action, &result).await.expect("an update");
         }

@@ -277,7 +277,9 @@ fn each_method_answers_as_the_reference_does() {
         let blob = |bytes: Vec<u8>| (digest(&bytes), Content::Bytes(bytes.into()));
         let blobs = vec![blob(b"file".to_vec()), blob(directory)];
         lab.endpoint.upload(blobs).await.expect("an upload");
-        let result = Kept::new(&reapi::ActionResult::default());
+        // casd takes an empty result for none.
+        let result = reapi::ActionResult { stdout_raw: vec![b'x'], ..Default::default() };
+        let result = Kept::new(&result);
         lab.endpoint.update_action_result(&action, &result).await.expect("an update");
     });
     let ask = |program: &std::path::Path, option: &str| -> [Answers; 4] {
