@@ -126,6 +126,11 @@ async fn content(channel: &Channel, it: &Subject) -> Answers {
     ])
 }
 
+/// casd takes an empty result for none.
+fn kept_result() -> reapi::ActionResult {
+    reapi::ActionResult { stdout_raw: vec![b'x'], ..Default::default() }
+}
+
 async fn actions(channel: &Channel, it: &Subject) -> Answers {
     let mut cache = ActionCacheClient::new(channel.clone());
     let mut execution = ExecutionClient::new(channel.clone());
@@ -136,7 +141,7 @@ async fn actions(channel: &Channel, it: &Subject) -> Answers {
     };
     let update = Kept::new(&reapi::UpdateActionResultRequest {
         action_digest: Some(it.action.clone()),
-        action_result: Some(reapi::ActionResult::default()),
+        action_result: Some(kept_result()),
         ..Default::default()
     });
     let execute =
@@ -277,9 +282,7 @@ fn each_method_answers_as_the_reference_does() {
         let blob = |bytes: Vec<u8>| (digest(&bytes), Content::Bytes(bytes.into()));
         let blobs = vec![blob(b"file".to_vec()), blob(directory)];
         lab.endpoint.upload(blobs).await.expect("an upload");
-        // casd takes an empty result for none.
-        let result = reapi::ActionResult { stdout_raw: vec![b'x'], ..Default::default() };
-        let result = Kept::new(&result);
+        let result = Kept::new(&kept_result());
         lab.endpoint.update_action_result(&action, &result).await.expect("an update");
     });
     let ask = |program: &std::path::Path, option: &str| -> [Answers; 4] {
