@@ -30,6 +30,7 @@ mod servers;
 mod speculate_buildstream;
 mod speculate_chain;
 mod speculate_demo;
+mod speculate_endpoints;
 mod speculate_history;
 mod speculate_index;
 mod speculate_kill;

@@ -10,15 +10,15 @@ use forerunner_store::{Options, Store};
 use forerunner_tests::{bin, run, temp};
 use serde_json::{Value, json};
 
-struct Home {
-    folder: tempfile::TempDir,
-    store: Store,
+pub(crate) struct Home {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) store: Store,
 }
 
-type Files<'a> = &'a [(&'a str, &'a str)];
+pub(crate) type Files<'a> = &'a [(&'a str, &'a str)];
 
 impl Home {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = temp();
         let root = folder.path().join("store");
         let options = Options { root, size_limit: 10 << 30, function: DigestFunction::Sha256 };
@@ -26,11 +26,11 @@ impl Home {
         Self { folder, store }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    fn tree(&self, files: Files<'_>) -> Digest {
+    pub(crate) fn tree(&self, files: Files<'_>) -> Digest {
         let mut forest = Forest::new(DigestFunction::Sha256);
         let mut builder = TreeBuilder::new();
         for (path, content) in files {
@@ -46,7 +46,7 @@ impl Home {
     }
 
     /// An action without its result.
-    fn action(&self, script: &str, output: &str, inputs: Files<'_>) -> Digest {
+    pub(crate) fn action(&self, script: &str, output: &str, inputs: Files<'_>) -> Digest {
         self.command(&["/bin/sh", "-e", "-c", script], output, inputs)
     }
 
@@ -71,7 +71,7 @@ impl Home {
     }
 
     /// An action whose result is that one output has this content.
-    fn recorded(&self, script: &str, output: (&str, &str), inputs: Files<'_>) -> Digest {
+    pub(crate) fn recorded(&self, script: &str, output: (&str, &str), inputs: Files<'_>) -> Digest {
         self.recorded_command(&["/bin/sh", "-e", "-c", script], output, inputs)
     }
 
@@ -95,20 +95,20 @@ impl Home {
         action
     }
 
-    fn speculate(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn speculate(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(bin("speculate"));
         command.args(arguments).env("HOME", self.folder.path());
         command.env("FORERUNNER_STORE", self.path("store")).env("FORERUNNER_JOBS", "2");
         command
     }
 
-    fn graph(&self, name: &str, value: &Value) -> String {
+    pub(crate) fn graph(&self, name: &str, value: &Value) -> String {
         let path = self.path(name);
         std::fs::write(&path, value.to_string()).expect("the graph");
         path.to_str().expect("a path").to_owned()
     }
 
-    fn output(&self, action: &Digest) -> Option<String> {
+    pub(crate) fn output(&self, action: &Digest) -> Option<String> {
         let bytes = self.store.action_result(action).expect("the store")?;
         let result = reapi::ActionResult::decode(bytes.as_slice()).expect("a result");
         let digest = Digest::required(result.output_files.first()?.digest.as_ref()).ok()?;
@@ -189,7 +189,12 @@ fn write_record(home: &Home, record: &forerunner_reapi::Record) {
 }
 
 /// Generates for one element, and answers with the graph before the next build.
-fn prepared(home: &Home, actions: &[Digest], before: Files<'_>, after: Files<'_>) -> String {
+pub(crate) fn prepared(
+    home: &Home,
+    actions: &[Digest],
+    before: Files<'_>,
+    after: Files<'_>,
+) -> String {
     let list: Vec<String> = actions.iter().map(ToString::to_string).collect();
     let sources = home.tree(before).to_string();
     let element = json!({ "name": "lib", "sources": sources, "subactions": list });
