@@ -27,6 +27,7 @@ use crate::toolchain;
 
 mod group;
 mod post;
+mod settle;
 mod upload;
 
 /// What a run has to do with.
@@ -258,6 +259,7 @@ impl Run<'_> {
             })
             .await?
         };
+        settle::settle(self.endpoint, &captured.directories).await;
         let mut result = reapi::ActionResult {
             output_files: captured.files,
             output_directories: captured.directories,

