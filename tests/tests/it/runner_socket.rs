@@ -84,14 +84,15 @@ pub(crate) fn with_program(
     // The command says when it runs; the socket is reached through its root.
     let pid = shared.path().join("pid");
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(900);
-    while !pid.exists() && std::time::Instant::now() < deadline {
+    let number = || std::fs::read_to_string(&pid).unwrap_or_default().trim().to_owned();
+    while number().is_empty() && std::time::Instant::now() < deadline {
         if child.try_wait().expect("a child").is_some() {
             let output = child.wait_with_output().expect("an end");
             panic!("it ended early: {output:?} {:?}", lab.read(&files).status);
         }
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
-    let socket = socket_of(child.id());
+    let socket = socket_of(child.id(), &number());
     lab.runtime.block_on(work(&socket, child.id()));
     std::fs::write(shared.path().join("go"), "").expect("a file");
     let output = child.wait_with_output().expect("an end");
@@ -101,23 +102,31 @@ pub(crate) fn with_program(
     outcome
 }
 
-/// The socket as the command of a runner sees it, by way of /proc.
-fn socket_of(runner: u32) -> String {
+/// The socket as the command of a runner sees it, by way of /proc; `inside` is the command's number
+/// in its sandbox. Any other process there may be gone the next moment.
+fn socket_of(runner: u32, inside: &str) -> String {
     let children = |pid: u32| -> Vec<u32> {
         let path = format!("/proc/{pid}/task/{pid}/children");
         let text = std::fs::read_to_string(path).unwrap_or_default();
         text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
     };
-    // The youngest that has it; what is around may have it elsewhere.
+    let is_the_command = |pid: &u32| {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let line = status.lines().find(|line| line.starts_with("NSpid:"));
+        let numbers: Vec<&str> = line.unwrap_or_default().split_whitespace().collect();
+        numbers.len() > 2 && numbers.last() == Some(&inside)
+    };
     let mut level = vec![runner];
-    let mut found = None;
     while !level.is_empty() {
         let path = |pid: &u32| format!("/proc/{pid}/root/run/reapi.sock");
-        found =
-            level.iter().map(path).find(|path| std::fs::exists(path).unwrap_or(false)).or(found);
+        let mut commands = level.iter().filter(|pid| is_the_command(pid)).map(path);
+        // What is executed beside it has a command with such a number, too, but no socket.
+        if let Some(found) = commands.find(|path| std::fs::exists(path).unwrap_or(false)) {
+            return found;
+        }
         level = level.into_iter().flat_map(children).collect();
     }
-    found.expect("a socket")
+    panic!("no process below {runner} is {inside} in a sandbox with a socket");
 }
 
 const WAIT: &str = "echo $$ > /shared/pid; while ! test -e /shared/go; do sleep 0.02; done; ";
