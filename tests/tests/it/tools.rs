@@ -148,6 +148,8 @@ fn served(place: &Place, update_allowed: bool) -> (Gateway, Recorder, String) {
     let recorder = Recorder::new();
     let socket = place.root().join(format!("{update_allowed}.sock"));
     let mut config: Config = embedded(&place.root().join(format!("server-{update_allowed}")));
+    // Room for the archives of the long form.
+    config.store.size_limit = 10 << 30;
     config.local = LocalExecution {
         runner: bin("buildbox-run"),
         runner_arguments: vec!["--host-toolchain".to_owned()],

@@ -196,6 +196,11 @@ fn finish(
         if letters.thin && archive::look(Path::new(&full)).is_ok_and(|a| a == Archive::Ordinary) {
             return Err(Reason::Archive);
         }
+    } else if Path::new(&paths::absolute(archive, directory)).is_symlink()
+        || members.iter().any(|member| will_be_one(member, archive, directory))
+    {
+        // The tool makes the archive before it reads the member that this then is.
+        return Err(Reason::Archive);
     }
     command.outputs.push(archive.to_owned());
     command.at.push(at);
@@ -223,6 +228,16 @@ fn refuse_itself(
     };
     let holds = named.any(|path| is_itself(&path)) || held.iter().any(|path| is_itself(path));
     if holds { Err(Reason::Archive) } else { Ok(()) }
+}
+
+/// Whether two names that lead nowhere yet will lead to one file.
+fn will_be_one(one: &str, other: &str, directory: &str) -> bool {
+    let place = |name: &str| {
+        let path = PathBuf::from(paths::absolute(name, directory));
+        let folder = std::fs::metadata(path.parent()?).ok()?;
+        Some((folder.dev(), folder.ino(), path.file_name()?.to_owned()))
+    };
+    place(one).is_some_and(|one| place(other) == Some(one))
 }
 
 fn exists(name: &str, directory: &str) -> bool {

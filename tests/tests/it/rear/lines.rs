@@ -195,6 +195,9 @@ pub(super) const LINES: &[&str] = &[
     "--rsp-quoting=windows rcsD new.a @r",
     // Links to archives.
     "rsD link.a e.o",
+    "rsD dangling.a dangling.a",
+    "rsD new.a sub/../new.a",
+    "rsD dangling.a e.o",
     "dD link.a a.o",
     "rsTD sub/link-thin.a e.o",
     "rsD hard.a e.o",
