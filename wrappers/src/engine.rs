@@ -17,7 +17,9 @@ mod verify;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
+use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -45,6 +47,16 @@ pub enum Outcome {
     Replace(Vec<String>),
     /// It exits with this status.
     Exit(i32),
+    /// It ends by this signal, as the tool did.
+    Signal(i32),
+}
+
+impl Outcome {
+    /// The end of a tool as that of the wrapper.
+    #[must_use]
+    pub fn of(status: ExitStatus) -> Self {
+        status.signal().map_or_else(|| Self::Exit(run::code(status)), Self::Signal)
+    }
 }
 
 /// A command that is understood, as far as it is known before its inputs are.
@@ -233,7 +245,7 @@ impl Engine<'_> {
             Ok(captured) => {
                 let _written = self.out.write_all(&captured.stdout).and_then(|()| self.out.flush());
                 let _written = self.err.write_all(&captured.stderr).and_then(|()| self.err.flush());
-                Outcome::Exit(captured.code)
+                Outcome::of(captured.status)
             }
             Err(error) => {
                 let _written = writeln!(self.err, "recc: `{program}` cannot be started: {error}");
@@ -246,7 +258,7 @@ impl Engine<'_> {
     pub fn uncached_job(&mut self, job: &Job, reason: Reason) -> Outcome {
         match self.uncached(&job.label, reason, &job.real) {
             Outcome::Replace(_) => self.plainly(job),
-            exit @ Outcome::Exit(_) => exit,
+            ended => ended,
         }
     }
 

@@ -48,6 +48,8 @@ pub struct Program {
 pub enum End {
     /// It exits.
     Exit(i32),
+    /// It ends by this signal.
+    Signal(i32),
     /// It becomes another program.
     Replace(Vec<OsString>),
 }
@@ -118,8 +120,10 @@ pub fn run(program: &Program, start: Start, out: &mut dyn Write, err: &mut dyn W
         // The command is done; figures do not change how it ended.
         let _written = writeln!(engine.err, "{}: {problem}", program.name);
     }
-    if let Outcome::Exit(code) = outcome {
-        metadata::send(&session, &words, code);
+    match outcome {
+        Outcome::Exit(code) => metadata::send(&session, &words, code),
+        Outcome::Signal(number) => metadata::send(&session, &words, 128 + number),
+        Outcome::Replace(_) => {}
     }
     as_end(outcome)
 }
@@ -127,6 +131,7 @@ pub fn run(program: &Program, start: Start, out: &mut dyn Write, err: &mut dyn W
 fn as_end(outcome: Outcome) -> End {
     match outcome {
         Outcome::Exit(code) => End::Exit(code),
+        Outcome::Signal(number) => End::Signal(number),
         Outcome::Replace(words) => End::Replace(words.into_iter().map(OsString::from).collect()),
     }
 }
@@ -144,13 +149,13 @@ fn wait_if_watched(engine: &mut Engine<'_>, outcome: Outcome) -> Outcome {
     let begun = Instant::now();
     let ended = Command::new(program).args(arguments).status();
     session.figures.time("execute_local_no_action_result", begun.elapsed());
-    Outcome::Exit(match ended {
-        Ok(status) => run::code(status),
+    match ended {
+        Ok(status) => Outcome::of(status),
         Err(error) => {
             let _written = writeln!(engine.err, "recc: `{program}` cannot be started: {error}");
-            run::start_error_code(&error)
+            Outcome::Exit(run::start_error_code(&error))
         }
-    })
+    }
 }
 
 fn warn_of_unknown(session: &Session) {

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 /// A command that was run to its end.
 #[derive(Clone, Debug)]
 pub struct Captured {
-    /// As a shell would report it: 128 and the number for a signal.
-    pub code: i32,
+    /// How it ended.
+    pub status: ExitStatus,
     /// What it wrote.
     pub stdout: Vec<u8>,
     /// What it wrote.
@@ -18,7 +18,15 @@ pub struct Captured {
     pub took: Duration,
 }
 
-/// The exit code of a status, as a shell reports it.
+impl Captured {
+    /// Its exit code, as a shell reports it.
+    #[must_use]
+    pub fn code(&self) -> i32 {
+        code(self.status)
+    }
+}
+
+/// The exit code of a status, as a shell reports it: 128 and the number for a signal.
 #[must_use]
 pub fn code(status: ExitStatus) -> i32 {
     status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
@@ -54,7 +62,7 @@ pub fn capture(
     }
     let output = child.wait_with_output()?;
     Ok(Captured {
-        code: code(output.status),
+        status: output.status,
         stdout: output.stdout,
         stderr: output.stderr,
         took: begun.elapsed(),
@@ -70,7 +78,7 @@ pub fn ask(program: &str, arguments: &[String]) -> io::Result<Captured> {
     let output =
         Command::new(program).args(arguments).env("LC_ALL", "C").stdin(Stdio::null()).output()?;
     Ok(Captured {
-        code: code(output.status),
+        status: output.status,
         stdout: output.stdout,
         stderr: output.stderr,
         took: begun.elapsed(),

@@ -56,7 +56,7 @@ pub fn of(
     {
         return Some(found);
     }
-    let shown = run::ask(program, &arguments).ok().filter(|shown| shown.code == 0)?;
+    let shown = run::ask(program, &arguments).ok().filter(|shown| shown.code() == 0)?;
     let found = parse(&String::from_utf8_lossy(&shown.stderr))?;
     if let Some(place) = place {
         let mut writer = Writer(MAGIC.to_vec());

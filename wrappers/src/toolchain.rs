@@ -139,7 +139,7 @@ fn native_flags(
     let shown = run::ask(program, &arguments).map_err(|_| Reason::Tool)?;
     let text = String::from_utf8_lossy(&shown.stderr).into_owned();
     let line = text.lines().filter(|line| line.starts_with(' ')).collect::<Vec<_>>().join("\n");
-    if shown.code != 0 || line.is_empty() || line.contains("native") {
+    if shown.code() != 0 || line.is_empty() || line.contains("native") {
         return Err(Reason::Native);
     }
     Ok(blake3::hash(line.as_bytes()).to_hex()[..16].to_owned())
@@ -147,7 +147,7 @@ fn native_flags(
 
 fn answer(program: &str, arguments: &[String]) -> Result<String, Reason> {
     let asked = run::ask(program, arguments).map_err(|_| Reason::Tool)?;
-    if asked.code != 0 {
+    if asked.code() != 0 {
         return Err(Reason::Tool);
     }
     Ok(String::from_utf8_lossy(&asked.stdout).trim().to_owned())

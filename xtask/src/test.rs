@@ -36,6 +36,9 @@ pub(crate) fn run_all(options: &Options) -> Result<()> {
     command.args(&options.names);
     if options.long {
         command.env("FORERUNNER_LONG", "1");
+        if nextest {
+            command.args(["--profile", "long"]);
+        }
     }
     if std::env::var_os("FORERUNNER_PEERS").is_none() {
         command.env("FORERUNNER_PEERS", target_root().join("peers"));

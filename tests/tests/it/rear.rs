@@ -25,7 +25,7 @@ impl Place {
     }
 
     fn work(&self) -> PathBuf {
-        self.folder.path().canonicalize().expect("a path").join("work")
+        self.folder.path().canonicalize().expect("a path").join("here")
     }
 
     fn dress(&self, command: &mut Command) {

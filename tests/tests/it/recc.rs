@@ -9,6 +9,7 @@ mod reference;
 mod remote;
 mod sandbox;
 mod shared;
+mod signals;
 mod watched;
 
 use std::path::{Path, PathBuf};

@@ -255,6 +255,27 @@ fn archives_are_larger_than_memory() {
     }
 }
 
+/// Offsets beyond 32 bits, in the archive and in its index. In the long form only: it takes 20 GiB
+/// of disk.
+#[test]
+fn a_member_of_more_than_4_gib() {
+    if !long() {
+        return;
+    }
+    let mut place = Place::new("echo 'int last;' >last.c; gcc -c last.c");
+    place.set("FORERUNNER_STORE_SIZE", "64G");
+    place.reset("truncate -s 4297064448 huge.o");
+    for script in [
+        "rear rcsD lib.a huge.o last.o",
+        "rm lib.a; rear rcsD lib.a huge.o last.o; reranlib lib.a",
+        "ar rcsD plain.a huge.o last.o; cmp plain.a lib.a; nm -s lib.a | grep -q 'last in last.o'",
+    ] {
+        let output = place.run("sh", &["-ec", script]);
+        assert!(output.status.success(), "{script}: {output:?}");
+    }
+    assert_eq!((place.figure("hits"), place.figure("misses")), (1, 1));
+}
+
 #[test]
 fn any_command_with_its_inputs_and_outputs_named() {
     let mut place = Place::new(

@@ -63,7 +63,7 @@ impl Engine<'_> {
             return outcome;
         }
         let Some(captured) = captured else { return outcome };
-        if captured.code != 0 && !settings.upload_failed_build {
+        if captured.code() != 0 && !settings.upload_failed_build {
             self.count(&job.label, Fate::Miss, 0, captured.took);
             return outcome;
         }
@@ -111,7 +111,7 @@ impl Engine<'_> {
         let started = stamp::file_clock();
         let (captured, outcome) = self.run_tool(job, &options);
         let Some(captured) = captured else { return outcome };
-        if captured.code != 0 {
+        if captured.code() != 0 {
             self.count(&job.label, Fate::Miss, 0, captured.took);
             return outcome;
         }
@@ -217,9 +217,9 @@ impl Engine<'_> {
                     captured.stdout = aside.said(captured.stdout);
                     captured.stderr = aside.said(captured.stderr);
                     let kept = match &job.in_place {
-                        Some(in_place) if captured.code != 0 => {
+                        Some(in_place) if captured.code() != 0 => {
                             aside.keep_each(in_place, |words| {
-                                run::ask(program, words).is_ok_and(|asked| asked.code == 0)
+                                run::ask(program, words).is_ok_and(|asked| asked.code() == 0)
                             });
                             Ok(())
                         }
@@ -233,8 +233,8 @@ impl Engine<'_> {
                 }
                 let _written = self.out.write_all(&captured.stdout).and_then(|()| self.out.flush());
                 let _written = self.err.write_all(&captured.stderr).and_then(|()| self.err.flush());
-                let code = captured.code;
-                (Some(captured), Outcome::Exit(code))
+                let outcome = Outcome::of(captured.status);
+                (Some(captured), outcome)
             }
             Err(error) => {
                 let _written = writeln!(self.err, "recc: `{program}` cannot be started: {error}");
@@ -292,7 +292,7 @@ impl Engine<'_> {
             let path = PathBuf::from(paths::absolute(&product.local, &self.session.directory));
             let special = job.in_place.is_none() && deliver::is_special(&path);
             if special || !path.exists() {
-                if captured.code == 0 {
+                if captured.code() == 0 {
                     return Ok(None);
                 }
                 continue;
@@ -313,7 +313,7 @@ impl Engine<'_> {
         }
         let output_directories = match self.store_directories(cache, job)? {
             Some(stored) => stored,
-            None if captured.code == 0 => return Ok(None),
+            None if captured.code() == 0 => return Ok(None),
             None => Vec::new(),
         };
         let end = stamp::now();
@@ -325,7 +325,7 @@ impl Engine<'_> {
         let mut result = ActionResult {
             output_files,
             output_directories,
-            exit_code: captured.code,
+            exit_code: captured.code(),
             execution_metadata: Some(ExecutedActionMetadata {
                 worker: "recc".to_owned(),
                 execution_start_timestamp: Some(time(end - took)),

@@ -36,7 +36,7 @@ impl Engine<'_> {
         let (captured, outcome) = self.run_tool(job, &[]);
         let Some(captured) = captured else { return outcome };
         let differences = match executed {
-            Ok((cache, result)) => self.differences(&cache, job, captured.code, &result),
+            Ok((cache, result)) => self.differences(&cache, job, captured.code(), &result),
             Err(error) => vec![format!("remote execution failed: {error}")],
         };
         if differences.is_empty() {
@@ -101,7 +101,7 @@ impl Engine<'_> {
         std::fs::copy(here, &one).map_err(failed)?;
         std::fs::write(&other, cache.get(there)?).map_err(failed)?;
         let names = [&one, &other].map(|path| path.to_string_lossy().into_owned());
-        let stripped = run::ask("strip", &names).is_ok_and(|asked| asked.code == 0);
+        let stripped = run::ask("strip", &names).is_ok_and(|asked| asked.code() == 0);
         let same = std::fs::read(one).map_err(failed)? == std::fs::read(other).map_err(failed)?;
         Ok(stripped && same)
     }

@@ -104,7 +104,7 @@ impl CompilerInputs<'_> {
             settings.deps_env.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         let asked = run::capture(&self.program, &arguments, None, &environment)
             .map_err(|_| Reason::DepsFailed)?;
-        if asked.code != 0 {
+        if asked.code() != 0 {
             self.session.log.info(format_args!(
                 "Failed to execute get dependencies command: {} {}",
                 self.program,
@@ -129,7 +129,7 @@ impl CompilerInputs<'_> {
         let mut arguments = self.parsed.words.clone();
         arguments.push("-###".to_owned());
         let shown = run::ask(&self.program, &arguments).map_err(|_| Reason::LinkerUnknown)?;
-        if shown.code != 0 {
+        if shown.code() != 0 {
             return Err(Reason::DepsFailed);
         }
         let text = String::from_utf8_lossy(&shown.stderr).into_owned();

@@ -390,7 +390,7 @@ fn hidden(
         arguments.extend(options.iter().cloned());
         arguments.extend_from_slice(operands);
         let asked = run::ask(program, &arguments).map_err(|_| Reason::DepsFailed)?;
-        if asked.code != 0 {
+        if asked.code() != 0 {
             return Err(Reason::DepsFailed);
         }
         let text = std::fs::read_to_string(&list)

@@ -116,7 +116,7 @@ pub(super) const LINES: &[&str] = &[
     "mTD thin.a a.o",
     "rcsTPD new.a d/a.o a.o",
     "dTPD thin.a a.o",
-    "rcsTD new.a ../work/a.o",
+    "rcsTD new.a ../here/a.o",
     "sT thin.a",
     // Where to put them.
     "rbD gone.o old.a e.o",

@@ -6,6 +6,8 @@ use std::process::{Command, ExitCode};
 
 use forerunner_wrappers::program::{self, End, Program, Start};
 use forerunner_wrappers::run;
+use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::{Signal, raise};
 
 /// Runs a program from its start to its end.
 pub(crate) fn main(what: &Program) -> ExitCode {
@@ -17,6 +19,7 @@ pub(crate) fn main(what: &Program) -> ExitCode {
     };
     match program::run(what, start, &mut stdout(), &mut stderr()) {
         End::Exit(code) => ExitCode::from(code as u8),
+        End::Signal(number) => end_by(number),
         End::Replace(words) => {
             let Some((program, arguments)) = words.split_first() else {
                 return ExitCode::from(program::USAGE as u8);
@@ -26,6 +29,20 @@ pub(crate) fn main(what: &Program) -> ExitCode {
             ExitCode::from(run::start_error_code(&error) as u8)
         }
     }
+}
+
+/// Ends this process as the tool ended. What cannot be done so (a signal that is ignored) is told
+/// as a shell tells it.
+fn end_by(number: i32) -> ExitCode {
+    if let Ok(signal) = Signal::try_from(number) {
+        // The tool left its memory already.
+        let _set = setrlimit(Resource::RLIMIT_CORE, 0, 0);
+        // The first may only take away a handler that Rust's library has for faults.
+        for _ in 0..2 {
+            let _raised = raise(signal);
+        }
+    }
+    ExitCode::from((128 + number) as u8)
 }
 
 /// The name that this program was started by.
