@@ -48,7 +48,9 @@ pub struct Learner<'a> {
     /// Whether whatever is read is an input.
     whole: bool,
     inputs: HashSet<String>,
-    known: HashMap<PathBuf, bool>,
+    /// Whether there is a file. Apart from `directories`: one name may be asked for as both.
+    files: HashMap<PathBuf, bool>,
+    directories: HashMap<PathBuf, bool>,
     tried: HashSet<(String, String)>,
     absent: BTreeMap<PathBuf, BTreeSet<String>>,
     found: Learned,
@@ -76,7 +78,8 @@ impl<'a> Learner<'a> {
             precompiled,
             whole,
             inputs: HashSet::new(),
-            known: HashMap::new(),
+            files: HashMap::new(),
+            directories: HashMap::new(),
             tried: HashSet::new(),
             absent: BTreeMap::new(),
             found: Learned { unclear: search.is_none(), ..Learned::default() },
@@ -248,7 +251,7 @@ impl<'a> Learner<'a> {
                 self.note_absent(&gch);
             }
         }
-        let there = *self.known.entry(full.clone()).or_insert_with(|| full.is_file());
+        let there = *self.files.entry(full.clone()).or_insert_with(|| full.is_file());
         if seen {
             return there;
         }
@@ -267,9 +270,8 @@ impl<'a> Learner<'a> {
     fn note_absent(&mut self, full: &Path) {
         let mut missing = full;
         while let Some(parent) = missing.parent() {
-            let parent_there =
-                *self.known.entry(parent.join(".")).or_insert_with(|| parent.is_dir());
-            if parent_there {
+            let seen = self.directories.entry(parent.to_owned());
+            if *seen.or_insert_with(|| parent.is_dir()) {
                 break;
             }
             missing = parent;
@@ -365,5 +367,39 @@ mod tests {
         assert_eq!(absent("/i1"), ["stdc-predef.h", "sub", "x.h", "x.h.gch", "z.h", "z.h.gch"]);
         assert_eq!(absent(""), ["gone", "x.h", "x.h.gch"]);
         assert!(absent("/i2").contains(&"x.h.gch".to_owned()));
+    }
+
+    /// `<memory>` is found in `i3`, though `i1` has a directory of that name, in which `a.h` is.
+    #[test]
+    fn a_header_with_the_name_of_a_directory() {
+        let folder = tempfile::tempdir().expect("a directory");
+        let root = folder.path().to_str().expect("UTF-8").to_owned();
+        for (name, text) in [
+            ("a.c", "#include \"memory/a.h\"\n#include \"memory/b.h\"\n#include <memory>\n"),
+            ("i1/memory/a.h", ""),
+            ("i2/none", ""),
+            ("i3/memory", ""),
+            ("i4/memory/b.h", ""),
+        ] {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().expect("above")).expect("made");
+            fs::write(path, text).expect("written");
+        }
+        let search = SearchPath {
+            quote: vec![],
+            angle: ["i1", "i2", "i3", "i4"].map(str::to_owned).to_vec(),
+            ignored: vec![],
+        };
+        let inputs = ["a.c", "i1/memory/a.h", "i4/memory/b.h", "i3/memory"].map(str::to_owned);
+        let learned = Learner::new(&root, Some(&search), false, false, true)
+            .learn(&inputs, &inputs[..1], &[])
+            .expect("read");
+        assert!(!learned.unclear);
+        let groups = learned.absent.iter();
+        let absent: BTreeMap<&str, Vec<String>> =
+            groups.map(|group| (&group.directory[root.len()..], group.names.clone())).collect();
+        assert_eq!(absent["/i1/memory"], ["b.h"]);
+        assert_eq!(absent["/i2"], ["memory", "stdc-predef.h"]);
+        assert!(absent.keys().all(|directory| !directory.ends_with("i3/memory")), "{absent:?}");
     }
 }
