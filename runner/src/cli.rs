@@ -9,7 +9,8 @@ use forerunner_merkle::DigestFunction;
 use tonic::Code;
 
 use crate::bounds;
-use crate::settings::{BindMount, StagingMode};
+use crate::mount::BindMount;
+use crate::staging_mode::StagingMode;
 
 /// Runs an action of the Remote Execution API in a sandbox and describes what it left.
 ///

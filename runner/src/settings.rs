@@ -1,84 +1,15 @@
 //! What the options mean, as checked values.
 
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
-use forerunner_merkle::{DigestFunction, TreePath};
+use forerunner_merkle::DigestFunction;
 use forerunner_reapi::{ClientIdentity, Connection, Credentials, Security};
 
 use crate::bounds::Bounds;
 use crate::cli::{self, Cli};
-
-/// How a server is asked to stage a tree.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum StagingMode {
-    /// As it likes.
-    #[default]
-    Default,
-    /// Through its FUSE file system.
-    Fuse,
-    /// Hard links or copies.
-    CopyOrLink,
-}
-
-impl FromStr for StagingMode {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "default" => Ok(Self::Default),
-            "fuse" => Ok(Self::Fuse),
-            "copy-or-link" => Ok(Self::CopyOrLink),
-            _ => Err("expected `fuse`, `copy-or-link` or `default`".to_owned()),
-        }
-    }
-}
-
-/// A part of the host that the sandbox shall see.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct BindMount {
-    /// Only for actions that ask for this.
-    pub(crate) content: Option<String>,
-    /// Absolute path on the host.
-    pub(crate) host: String,
-    /// Path in the sandbox.
-    pub(crate) at: TreePath,
-    /// Whether nothing can be written through it.
-    pub(crate) read_only: bool,
-}
-
-impl FromStr for BindMount {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (host, at) = text.split_once(':').ok_or_else(|| "expected `HOST:PATH`".to_owned())?;
-        Self::new(None, host, at, false)
-    }
-}
-
-impl BindMount {
-    /// Parses `[CONTENT:]HOST:PATH`.
-    pub(crate) fn parse_read_only(text: &str) -> Result<Self, String> {
-        let parts: Vec<&str> = text.split(':').collect();
-        match parts[..] {
-            [host, at] => Self::new(None, host, at, true),
-            [content, host, at] => Self::new(Some(content.to_owned()), host, at, true),
-            _ => Err("expected `[CONTENT:]HOST:PATH`".to_owned()),
-        }
-    }
-
-    fn new(content: Option<String>, host: &str, at: &str, read_only: bool) -> Result<Self, String> {
-        if !host.starts_with('/') || host.contains('\0') {
-            return Err(format!("the path on the host, `{host}`, is not absolute"));
-        }
-        let at = TreePath::root().join(at).map_err(|error| error.to_string())?;
-        if at.is_root() {
-            return Err("the root of the sandbox cannot be replaced".to_owned());
-        }
-        Ok(Self { content, host: host.to_owned(), at, read_only })
-    }
-}
+use crate::mount::BindMount;
+use crate::staging_mode::StagingMode;
 
 /// Where the output of the command goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -216,20 +147,6 @@ fn security(options: &cli::Remote) -> Result<Security, String> {
 mod tests {
     use super::*;
     use clap::Parser;
-
-    #[test]
-    fn mounts() {
-        let plain: BindMount = "/a/b:/c/d".parse().expect("a mount");
-        assert_eq!((plain.host.as_str(), plain.at.to_string().as_str()), ("/a/b", "c/d"));
-        assert!(!plain.read_only);
-        let content = BindMount::parse_read_only("sdk:/a:/c").expect("a mount");
-        assert_eq!(content.content.as_deref(), Some("sdk"));
-        assert!(content.read_only);
-        for bad in ["", "/a", "a:/b", "/a:/", "/a:/../b", "/a:.."] {
-            assert!(bad.parse::<BindMount>().is_err(), "{bad}");
-        }
-        assert!(BindMount::parse_read_only("a:/b:/c:/d").is_err());
-    }
 
     #[test]
     fn output_goes_where_it_was_asked_for() {

@@ -18,7 +18,9 @@ use tokio::net::unix::pipe::Sender;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::settings::{BindMount, Settings, StagingMode};
+use crate::mount::BindMount;
+use crate::settings::Settings;
+use crate::staging_mode::StagingMode;
 use crate::sys::{Beside, beside};
 
 /// What `FORERUNNER_SPECULATE` may say instead of a program.

@@ -9,7 +9,8 @@ use forerunner_store::{Hold, Store};
 use crate::failure::Failure;
 use crate::plan::{Root, Subtree};
 use crate::scratch::Scratch;
-use crate::settings::{Settings, StagingMode};
+use crate::settings::Settings;
+use crate::staging_mode::StagingMode;
 
 mod copy;
 mod local_cas;

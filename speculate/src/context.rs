@@ -13,7 +13,7 @@ use speculate::{Element, Error, Graph, Project, Tree};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::casd::Casd;
-use crate::cli::{EndpointArgs, GraphArgs, SecurityArgs};
+use crate::options::{EndpointArgs, GraphArgs, SecurityArgs};
 
 /// A command line or environment that makes no sense.
 #[derive(Debug, thiserror::Error)]

@@ -7,26 +7,15 @@ use nix::sys::statfs::{FUSE_SUPER_MAGIC, statfs};
 
 use crate::stamp::Stamp;
 
-/// The time that buildbox-fuse gives everything that was not changed, for the last change of the
-/// content and for that of anything; nanoseconds since 1970.
-const TIME: i64 = 1_321_009_871_000_000_000;
-
 /// The attribute with the SHA-256 of a file's content.
 const ATTRIBUTE: &str = "user.checksum.sha256";
-
-/// Whether a stamp is that of a file, or directory, as it was staged. It then says nothing of the
-/// file: in the next sandbox another may have the same, down to inode and device.
-#[must_use]
-pub fn is_staged(stamp: &Stamp) -> bool {
-    stamp.mtime == TIME && stamp.ctime == TIME
-}
 
 /// The digest of a staged file, without reading it. The attribute alone would not do: a copy can
 /// take it along and be changed. The time of the last change of anything cannot be set on file systems
 /// that keep files, and one that passes them through passes that on.
 #[must_use]
 pub fn digest(path: &Path, stamp: &Stamp, function: DigestFunction) -> Option<Digest> {
-    if !is_staged(stamp) || function != DigestFunction::Sha256 {
+    if !stamp.is_staged() || function != DigestFunction::Sha256 {
         return None;
     }
     if statfs(path).ok()?.filesystem_type() != FUSE_SUPER_MAGIC {
@@ -39,6 +28,7 @@ pub fn digest(path: &Path, stamp: &Stamp, function: DigestFunction) -> Option<Di
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stamp::STAGED_TIME;
 
     #[test]
     fn only_what_is_staged_by_fuse() {
@@ -47,9 +37,9 @@ mod tests {
         std::fs::write(&path, "text").expect("written");
         // Where the file system keeps attributes of users, a copy may have it.
         let _set = xattr::set(&path, ATTRIBUTE, "0".repeat(64).as_bytes());
-        let stamp = Stamp { size: 4, mtime: TIME, ctime: TIME, ..Stamp::default() };
+        let stamp = Stamp { size: 4, mtime: STAGED_TIME, ctime: STAGED_TIME, ..Stamp::default() };
         assert_eq!(digest(&path, &stamp, DigestFunction::Sha256), None);
-        assert!(is_staged(&stamp) && !stamp.is_settled(i64::MAX));
-        assert!(!is_staged(&Stamp { ctime: TIME + 1, ..stamp }));
+        assert!(stamp.is_staged() && !stamp.is_settled(i64::MAX));
+        assert!(!Stamp { ctime: STAGED_TIME + 1, ..stamp }.is_staged());
     }
 }

@@ -4,8 +4,6 @@ use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::staged;
-
 /// Size, times and identity of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Stamp {
@@ -20,6 +18,10 @@ pub struct Stamp {
     /// Device number.
     pub device: u64,
 }
+
+/// The time that buildbox-fuse gives everything that was not changed, for the last change of the
+/// content and for that of anything; nanoseconds since 1970.
+pub(crate) const STAGED_TIME: i64 = 1_321_009_871_000_000_000;
 
 /// Within this time two changes may bear the same time stamp, on the coarsest file systems.
 const GRANULARITY: Duration = Duration::from_secs(2);
@@ -39,12 +41,20 @@ impl Stamp {
         }
     }
 
+    /// Whether this is the stamp of a file, or directory, as buildbox-fuse shows what was not changed.
+    /// It then says nothing of the file: in the next sandbox another may have the same, down to inode
+    /// and device.
+    #[must_use]
+    pub fn is_staged(&self) -> bool {
+        self.mtime == STAGED_TIME && self.ctime == STAGED_TIME
+    }
+
     /// Whether a later change would show: the last one is not so recent, seen from `now`, that
     /// the next could bear the same times. A file from the future is never settled, nor one whose
     /// times are made up.
     #[must_use]
     pub fn is_settled(&self, now: i64) -> bool {
-        !staged::is_staged(self)
+        !self.is_staged()
             && self.mtime.max(self.ctime).saturating_add(GRANULARITY.as_nanos() as i64) < now
     }
 }

@@ -9,7 +9,8 @@ use forerunner_reapi::Error;
 use tokio_stream::Iter;
 use tonic::{Request, Response, Status};
 
-use crate::{Front, serve::to_rpc};
+use crate::Front;
+use crate::status::to_rpc;
 
 /// Directories in one answer of GetTree.
 const DIRECTORIES_PER_PAGE: usize = 500;

@@ -16,6 +16,7 @@ mod memory;
 mod recorder;
 mod root;
 mod serve;
+mod status;
 mod stream;
 
 use forerunner_merkle::{Digest, DigestFunction};

@@ -15,8 +15,9 @@ use futures_core::Stream;
 use nix::fcntl::OFlag;
 use tonic::{Code, Request, Response, Status, Streaming};
 
+use crate::Front;
 use crate::root::{Opened, SandboxRoot};
-use crate::{Front, serve::to_rpc};
+use crate::status::to_rpc;
 
 /// LocalCAS for one sandbox.
 #[derive(Clone)]

@@ -14,12 +14,10 @@ use forerunner_proto::reapi::action_cache_server::ActionCacheServer;
 use forerunner_proto::reapi::capabilities_server::CapabilitiesServer;
 use forerunner_proto::reapi::content_addressable_storage_server::ContentAddressableStorageServer;
 use forerunner_proto::reapi::execution_server::ExecutionServer;
-use forerunner_proto::rpc;
 use forerunner_reapi::{Config, Endpoint, Error, Line};
 use tokio::sync::oneshot;
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::UnixListenerStream;
-use tonic::Status;
 use tonic::transport::Server;
 
 use crate::local_cas::LocalCas;
@@ -156,15 +154,6 @@ struct Clients {
     policy: Policy,
     recorder: Recorder,
     root: Option<SandboxRoot>,
-}
-
-/// A status as a message, for the answer about one of several things.
-pub(crate) fn to_rpc(status: &Status) -> rpc::Status {
-    rpc::Status {
-        code: status.code() as i32,
-        message: status.message().to_owned(),
-        details: Vec::new(),
-    }
 }
 
 fn serve(

@@ -9,7 +9,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Streaming};
 
 use crate::failure::Failure;
-use crate::settings::StagingMode;
+use crate::staging_mode::StagingMode;
 
 /// Keeps a staged tree in place; the server takes it away when this is dropped.
 pub(super) struct Lease {

@@ -14,11 +14,11 @@ use speculate::prime::prime;
 use speculate::summary::Event;
 use speculate::{Element, Format, Graph, Mode, Plan, Project, Today, Tree};
 
-use crate::cli::{EndpointArgs, SecurityArgs};
 use crate::context::{config, now_seconds, print};
 use crate::demo::build::{self, Built, hits};
 use crate::demo::report::{self, Line, Round, Verdict};
 use crate::demo::sample::SAMPLES;
+use crate::options::{EndpointArgs, SecurityArgs};
 
 /// The programs that the sandbox needs, all of them beside this one.
 const PROGRAMS: [&str; 4] = ["buildbox-run", "recc", "rear", "reranlib"];

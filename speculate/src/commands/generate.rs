@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use speculate::{Format, Mode};
 
-use crate::cli::{EndpointArgs, GraphArgs};
 use crate::context::{now_seconds, print, project};
+use crate::options::{EndpointArgs, GraphArgs};
 
 /// Generates overlays for every element that has actions, and writes the graph.
 pub(crate) async fn run(

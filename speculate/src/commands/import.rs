@@ -12,9 +12,9 @@ use forerunner_reapi::{Content, Endpoint};
 use speculate::buildstream::{SHOW_FORMAT, Shown, checkout_folder, graph, parse};
 use speculate::load;
 
-use crate::cli::EndpointArgs;
 use crate::commands::generate::write;
 use crate::context::{endpoint, print};
+use crate::options::EndpointArgs;
 
 /// Where an element graph is made from.
 #[derive(Subcommand)]

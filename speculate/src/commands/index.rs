@@ -9,8 +9,8 @@ use clap::Subcommand;
 use speculate::index::{Row, Tables, export};
 use speculate::load;
 
-use crate::cli::{EndpointArgs, GraphArgs};
 use crate::context::project;
+use crate::options::{EndpointArgs, GraphArgs};
 
 /// What is done with the table of origins.
 #[derive(Subcommand)]

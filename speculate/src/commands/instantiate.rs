@@ -10,8 +10,8 @@ use serde_json::json;
 use speculate::plan::touched;
 use speculate::{Mode, Plan, Reason, Step, Today, load};
 
-use crate::cli::{EndpointArgs, GraphArgs};
 use crate::context::project;
+use crate::options::{EndpointArgs, GraphArgs};
 
 /// What is written of one task.
 struct Line {

@@ -14,10 +14,10 @@ use speculate::prime::{News, prime};
 use speculate::{Element, Graph, Mode, Plan, Project, Today, Tree};
 use tokio::sync::mpsc;
 
-use crate::cli::{EndpointArgs, GraphArgs};
 use crate::commands::follow;
 use crate::commands::progress::Progress;
 use crate::context::{Usage, endpoint, project, stopped};
+use crate::options::{EndpointArgs, GraphArgs};
 
 /// The options of `speculate prime`.
 #[derive(Args, Clone, Debug)]

@@ -11,8 +11,8 @@ use forerunner_merkle::Forest;
 use forerunner_reapi::{Record, record};
 use speculate::load;
 
-use crate::cli::EndpointArgs;
 use crate::context::{endpoint, now_seconds};
+use crate::options::EndpointArgs;
 
 /// What the wrappers are told, unless the user told them something else: every action goes through
 /// the socket, commands run here and now, and what they read is uploaded, so that they can be

@@ -8,9 +8,9 @@ use anyhow::Result;
 use forerunner_reapi::record;
 use speculate::report::{Trace, html};
 
-use crate::cli::{EndpointArgs, GraphArgs};
 use crate::commands::generate::write;
 use crate::context::{Usage, endpoint, graph, print};
+use crate::options::{EndpointArgs, GraphArgs};
 
 /// Writes a page about what was primed, and about what the builds since asked for.
 pub(crate) async fn run(

@@ -6,8 +6,8 @@ use anyhow::Result;
 use serde_json::{Value, json};
 use speculate::view::{ActionView, InputView, view};
 
-use crate::cli::{EndpointArgs, GraphArgs};
 use crate::context::{print, project};
+use crate::options::{EndpointArgs, GraphArgs};
 
 /// Shows the recorded actions of the named elements as a tree, as JSON, or as a graph for `dot`.
 pub(crate) async fn run(

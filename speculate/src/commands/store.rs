@@ -7,8 +7,8 @@ use clap::Subcommand;
 use forerunner_reapi::record;
 use speculate::history;
 
-use crate::cli::EndpointArgs;
 use crate::context::{Usage, endpoint, print};
+use crate::options::EndpointArgs;
 
 /// What is to be done with the store.
 #[derive(Subcommand, Clone, Debug)]

@@ -8,8 +8,8 @@ use forerunner_reapi::Endpoint;
 use serde_json::json;
 use speculate::{load, verify};
 
-use crate::cli::{EndpointArgs, GraphArgs};
 use crate::context::{print, project};
+use crate::options::{EndpointArgs, GraphArgs};
 
 /// Runs every recorded action of the named elements again, and compares.
 pub(crate) async fn run(args: &EndpointArgs, graph: &GraphArgs, json: bool) -> Result<ExitCode> {
