@@ -5,7 +5,7 @@
 //! Its path is `WRITTEN/SOURCES`: seconds since 1970, and the root of the element's source tree as
 //! `HASH_SIZE` (or `none`).
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use forerunner_merkle::{Digest, DigestFunction, Forest, Node};
 use forerunner_proto::{Kept, reapi};
@@ -49,10 +49,26 @@ pub fn key(function: DigestFunction, element: &str) -> Digest {
 /// # Errors
 /// If the endpoint does not answer.
 pub async fn read(endpoint: &Endpoint, element: &str) -> Result<Vec<Entry>, Error> {
-    let key = key(endpoint.function(), element);
-    let Some(kept) = endpoint.action_result(&key, &[]).await? else { return Ok(Vec::new()) };
-    let Ok(result) = kept.message() else { return Ok(Vec::new()) };
-    Ok(result.output_files.iter().filter_map(entry).collect())
+    Ok(read_all(endpoint, &[element]).await?.remove(element).unwrap_or_default())
+}
+
+/// As [`read`], of many elements at once; those that have none are left out.
+///
+/// # Errors
+/// If the endpoint does not answer.
+pub async fn read_all<'a>(
+    endpoint: &Endpoint,
+    elements: &[&'a str],
+) -> Result<HashMap<&'a str, Vec<Entry>>, Error> {
+    let keys = elements.iter().map(|element| (key(endpoint.function(), element), *element));
+    let keys: HashMap<Digest, &str> = keys.collect();
+    let digests: Vec<Digest> = keys.keys().copied().collect();
+    let results = load::results(endpoint, &digests).await?;
+    let found = results.into_iter().filter_map(|(key, result)| {
+        let entries = result.output_files.iter().filter_map(entry).collect();
+        Some((*keys.get(&key)?, entries))
+    });
+    Ok(found.collect())
 }
 
 fn entry(file: &reapi::OutputFile) -> Option<Entry> {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use forerunner_merkle::{Digest, Directory, Forest, MissingDirectory, Name, Node};
+use forerunner_merkle::{Digest, DigestFunction, Directory, Forest, MissingDirectory, Name, Node};
 use forerunner_proto::reapi;
 use prost::Message;
 
@@ -22,7 +22,7 @@ pub enum Outcome {
     /// No input differs: the recorded action is still the one that will be asked for.
     Unchanged,
     /// The action that will be asked for.
-    Changed(Adapted),
+    Changed(Box<Adapted>),
     /// An input is not known yet.
     Deferred(Vec<Wait>),
     /// It cannot be adapted.
@@ -34,12 +34,24 @@ pub enum Outcome {
 pub struct Adapted {
     /// Its digest.
     pub digest: Digest,
+    /// Its input root.
+    pub root: Digest,
     /// The encoded Action.
     pub bytes: Bytes,
     /// The encoded Command, if that is a new one, too.
     pub command: Option<(Digest, Bytes)>,
     /// Further content that it refers to: Tree messages.
     pub trees: Vec<(Digest, Bytes)>,
+}
+
+impl Adapted {
+    /// The same action on another input root.
+    pub(crate) fn with_root(&self, root: Digest, function: DigestFunction) -> Option<Self> {
+        let mut action = reapi::Action::decode(self.bytes.clone()).ok()?;
+        action.input_root_digest = Some(root.to_proto());
+        let bytes: Bytes = action.encode_to_vec().into();
+        Some(Self { digest: function.digest(&bytes), root, bytes, ..self.clone() })
+    }
 }
 
 /// Adapts the actions of one element. Work is memoised: a directory at a path is rewritten once,
@@ -121,7 +133,7 @@ impl<'a> Instantiator<'a> {
             return Outcome::Unchanged;
         }
         match encode(base, root, &chroots, forest) {
-            Some(adapted) => Outcome::Changed(Adapted { trees, ..adapted }),
+            Some(adapted) => Outcome::Changed(Box::new(Adapted { trees, ..adapted })),
             None => Outcome::Skipped(Reason::ForeignEncoding),
         }
     }
@@ -404,7 +416,7 @@ fn encode(
         }
     }
     let bytes: Bytes = action.encode_to_vec().into();
-    Some(Adapted { digest: function.digest(&bytes), bytes, command, trees: Vec::new() })
+    Some(Adapted { digest: function.digest(&bytes), root, bytes, command, trees: Vec::new() })
 }
 
 fn replace(platform: Option<&mut reapi::Platform>, chroots: &[(String, String, String)]) {

@@ -10,6 +10,7 @@ pub mod error;
 pub mod generate;
 pub mod graph;
 pub mod history;
+pub mod include;
 pub mod index;
 pub mod instantiate;
 #[cfg(test)]
@@ -18,6 +19,7 @@ pub mod limit;
 pub mod load;
 pub mod loaded;
 mod local;
+mod mapped;
 pub mod mode;
 pub mod origins;
 mod parse;
@@ -28,13 +30,17 @@ pub mod prime;
 pub mod project;
 #[cfg(test)]
 mod random_projects;
+mod reach;
 pub mod reason;
 pub mod recorded;
 pub mod report;
 pub mod reshape;
+mod search;
 #[cfg(test)]
 mod simulated;
+mod stage;
 pub mod summary;
+pub mod tables;
 pub mod today;
 pub mod verify;
 pub mod view;

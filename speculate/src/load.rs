@@ -14,8 +14,13 @@ use rayon::prelude::*;
 use tokio::task::JoinSet;
 
 use crate::error::Error;
+use crate::include::includes;
 use crate::loaded::{Loaded, LoadedAction, output_files};
 use crate::local;
+use crate::plan::Plan;
+
+/// What is longer is not looked through for include directives.
+const TEXT_BYTES: u64 = 4 << 20;
 
 /// Lookups under way at once.
 const LOOKUPS: usize = 16;
@@ -60,6 +65,22 @@ pub async fn actions(
         loaded.actions.insert(digest, action);
     }
     Ok(())
+}
+
+/// Loads the texts that tasks of a plan wait for; answers whether there were any.
+///
+/// # Errors
+/// If the endpoint does not answer.
+pub async fn texts(endpoint: &Endpoint, plan: &mut Plan<'_>) -> Result<bool, Error> {
+    let wanted = plan.wanted();
+    if wanted.is_empty() {
+        return Ok(false);
+    }
+    let texts: Vec<Digest> =
+        wanted.iter().copied().filter(|digest| digest.size() <= TEXT_BYTES).collect();
+    let found = parsed(endpoint, &texts, |digest, bytes| Some((digest, includes(&bytes))));
+    plan.learn(&wanted, found.await?);
+    Ok(true)
 }
 
 /// What `parse` makes of those of `digests` that are there.

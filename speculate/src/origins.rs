@@ -5,12 +5,13 @@ use std::collections::HashSet;
 
 use forerunner_merkle::{Digest, Forest, MissingDirectory};
 
-use crate::index::{TreeRow, tree_rows};
 use crate::place::{Kind, Place};
+use crate::tables::{Table, tree_rows};
 
 /// Where content is found, over all elements. Places refer to elements by their index in the graph.
 ///
-/// A plain hash map: a lookup costs one probe, and building it reads each tree once.
+/// A plain hash map: a lookup costs one probe. Building it reads each tree once, or what is wanted of
+/// its [`Table`].
 #[derive(Clone, Debug, Default)]
 pub struct Origins {
     places: Vec<Place>,
@@ -35,18 +36,37 @@ impl Origins {
         element: usize,
         root: Digest,
     ) -> Result<(), MissingDirectory> {
-        self.add_rows(kind, element, root, tree_rows(forest, root)?);
+        let rows = tree_rows(forest, root)?;
+        let rows = rows.into_iter().map(|(digest, path)| (digest, path.into_boxed_str()));
+        self.add_files(kind, element, root, rows);
         Ok(())
     }
 
-    /// As [`Self::add_tree`], for the files of the tree as a list.
-    pub fn add_rows(&mut self, kind: Kind, element: usize, root: Digest, rows: Vec<TreeRow>) {
+    /// As [`Self::add_tree`], from the table of the tree; only of the contents in `wanted`.
+    pub fn add_table(
+        &mut self,
+        kind: Kind,
+        element: usize,
+        root: Digest,
+        table: &Table,
+        wanted: &HashSet<Digest>,
+    ) {
+        let rows = table.rows().filter(|(digest, _)| wanted.contains(digest));
+        self.add_files(kind, element, root, rows.map(|(digest, path)| (digest, path.into())));
+    }
+
+    fn add_files(
+        &mut self,
+        kind: Kind,
+        element: usize,
+        root: Digest,
+        files: impl Iterator<Item = (Digest, Box<str>)>,
+    ) {
         let element = element as u32;
         if kind == Kind::Artifact {
             self.add(root, Place { kind, element, path: "".into(), action: None });
         }
-        for (digest, path) in rows {
-            let path = path.into_boxed_str();
+        for (digest, path) in files {
             self.add(digest, Place { kind, element, path, action: None });
         }
     }

@@ -6,9 +6,11 @@ use bytes::Bytes;
 use forerunner_merkle::{Digest, Forest};
 
 use crate::graph::Graph;
+use crate::include::Include;
 use crate::instantiate::{Adapted, Instantiator, Outcome};
 use crate::loaded::{Loaded, LoadedAction};
 use crate::mode::Mode;
+use crate::reach::{Look, Reach};
 use crate::reason::{Reason, Wait};
 use crate::recorded::{Known, Recorded};
 use crate::reshape::{Missed, Tries};
@@ -31,9 +33,11 @@ pub enum Step {
     /// It is still valid as recorded.
     Unchanged(usize),
     /// It was adapted; [`Plan::done`] or [`Plan::skip`] is to follow.
-    Execute(usize, Adapted),
+    Execute(usize, Box<Adapted>),
     /// It waits for others.
     Deferred(usize),
+    /// It waits for contents, see [`Plan::wanted`].
+    Reads(usize),
     /// It cannot be adapted.
     Skipped(usize, Reason),
 }
@@ -52,6 +56,10 @@ pub struct Plan<'a> {
     waiting: HashMap<Wait, Vec<usize>>,
     ready: VecDeque<usize>,
     untouched: Vec<(usize, usize)>,
+    reach: Reach,
+    /// Adapted, and in want of contents; and those that have them.
+    reading: Vec<(usize, Box<Adapted>)>,
+    read: VecDeque<(usize, Box<Adapted>)>,
     tries: Tries,
 }
 
@@ -140,6 +148,9 @@ impl<'a> Plan<'a> {
             ready: (0..tasks.len()).collect(),
             tasks,
             untouched,
+            reach: Reach::default(),
+            reading: Vec::new(),
+            read: VecDeque::new(),
             tries: Tries::default(),
         }
     }
@@ -182,6 +193,9 @@ impl<'a> Plan<'a> {
 
     /// Looks at the next task that may be adapted; `None`: all that are left wait.
     pub fn step(&mut self) -> Option<Step> {
+        if let Some((task, adapted)) = self.read.pop_front() {
+            return Some(self.look(task, adapted));
+        }
         let task = self.ready.pop_front()?;
         let Task { element, index, base } = *self.tasks.get(task)?;
         let outcome = match (self.actions.get(&base), self.instantiators.get_mut(&element)) {
@@ -195,10 +209,7 @@ impl<'a> Plan<'a> {
                 self.settle(task, Produced::Unchanged);
                 Step::Unchanged(task)
             }
-            Outcome::Changed(adapted) => {
-                self.tries.begin(task, &adapted);
-                Step::Execute(task, adapted)
-            }
+            Outcome::Changed(adapted) => self.look(task, adapted),
             Outcome::Deferred(waits) => {
                 for wait in &waits {
                     self.waiting.entry(wait.clone()).or_default().push(task);
@@ -213,6 +224,39 @@ impl<'a> Plan<'a> {
                 Step::Skipped(task, reason)
             }
         })
+    }
+
+    /// Leaves out what an adapted task no longer reads.
+    fn look(&mut self, task: usize, adapted: Box<Adapted>) -> Step {
+        let known = self.tasks.get(task).and_then(|task| self.instantiators.get(&task.element));
+        let look = match (self.base(task), known) {
+            (Some(base), Some(known)) => {
+                self.reach.look(&adapted, base, known.recorded, &self.today, self.forest)
+            }
+            _ => Look::Same,
+        };
+        let (adapted, left_out) = match look {
+            Look::Wants => {
+                self.reading.push((task, adapted));
+                return Step::Reads(task);
+            }
+            Look::Same => (adapted, 0),
+            Look::Without(adapted, left_out) => (adapted, left_out),
+        };
+        self.tries.begin(task, &adapted, left_out);
+        Step::Execute(task, adapted)
+    }
+
+    /// The contents that tasks wait for: texts, whose include directives are to be known.
+    /// [`Self::learn`] is to follow.
+    pub fn wanted(&mut self) -> Vec<Digest> {
+        self.reach.wanted()
+    }
+
+    /// Says what the texts among `wanted` include; of those that are not in `found`, nobody knows it.
+    pub fn learn(&mut self, wanted: &[Digest], found: Vec<(Digest, Vec<Include>)>) {
+        self.reach.learn(wanted, found);
+        self.read.extend(self.reading.drain(..));
     }
 
     /// Says what an executed task made.

@@ -1,6 +1,6 @@
 //! Executing adapted actions before the build asks for them.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::future::Future;
 use std::pin::pin;
 use std::time::{Duration, Instant};
@@ -78,6 +78,7 @@ pub async fn prime(
         queue: VecDeque::new(),
         running: JoinSet::new(),
         tasks: HashMap::new(),
+        asked: HashSet::new(),
         failures: 0,
     };
     for (element, actions) in plan.untouched().to_vec() {
@@ -138,6 +139,8 @@ struct Prime<'a> {
     running: JoinSet<Finished>,
     /// The action of each task that is under way, and how to end it.
     tasks: HashMap<usize, (Digest, tokio::task::AbortHandle)>,
+    /// What the build asked for itself so far.
+    asked: HashSet<Digest>,
     failures: usize,
 }
 
@@ -149,20 +152,25 @@ impl Prime<'_> {
         notify: &mut dyn FnMut(&Plan<'_>, &Notice),
     ) -> Result<(), Error> {
         loop {
-            let mut adapted: Vec<(usize, Adapted)> = Vec::new();
+            let mut adapted: Vec<(usize, Box<Adapted>)> = Vec::new();
             let mut any = false;
-            while let Some(step) = plan.step() {
-                any = true;
-                match step {
-                    Step::Unchanged(task) => {
-                        let base = plan.tasks().get(task).map(|task| task.base);
-                        self.tell(plan, task, base, None, Event::Unchanged, notify);
+            loop {
+                while let Some(step) = plan.step() {
+                    any = true;
+                    match step {
+                        Step::Unchanged(task) => {
+                            let base = plan.tasks().get(task).map(|task| task.base);
+                            self.tell(plan, task, base, None, Event::Unchanged, notify);
+                        }
+                        Step::Skipped(task, reason) => {
+                            self.tell(plan, task, None, None, Event::Skipped(reason), notify);
+                        }
+                        Step::Deferred(_) | Step::Reads(_) => {}
+                        Step::Execute(task, action) => adapted.push((task, action)),
                     }
-                    Step::Skipped(task, reason) => {
-                        self.tell(plan, task, None, None, Event::Skipped(reason), notify);
-                    }
-                    Step::Deferred(_) => {}
-                    Step::Execute(task, action) => adapted.push((task, action)),
+                }
+                if !load::texts(self.endpoint, plan).await? {
+                    break;
                 }
             }
             if !any {
@@ -176,7 +184,7 @@ impl Prime<'_> {
     async fn take_up(
         &mut self,
         plan: &mut Plan<'_>,
-        adapted: Vec<(usize, Adapted)>,
+        adapted: Vec<(usize, Box<Adapted>)>,
         notify: &mut dyn FnMut(&Plan<'_>, &Notice),
     ) -> Result<(), Error> {
         let digests: Vec<Digest> = adapted.iter().map(|(_, action)| action.digest).collect();
@@ -200,6 +208,13 @@ impl Prime<'_> {
                 self.hand_over(plan, task, result).await?;
                 continue;
             }
+            if self.asked.contains(&action.digest) {
+                plan.skip(task);
+                let event = Event::Skipped(Reason::Cancelled);
+                self.tell(plan, task, Some(action.digest), None, event, notify);
+                continue;
+            }
+            let action = *action;
             let parts = action.command.into_iter().chain(action.trees);
             blobs.extend(parts.map(|(digest, bytes)| (digest, Content::Bytes(bytes))));
             blobs.push((action.digest, Content::Bytes(action.bytes)));
@@ -237,7 +252,7 @@ impl Prime<'_> {
             self.failures = 0;
             let event = Event::Tried(begun.elapsed());
             self.tell(plan, task, action, Some(begun), event, notify);
-            return self.take_up(plan, vec![(task, adapted)], notify).await;
+            return self.take_up(plan, vec![(task, Box::new(adapted))], notify).await;
         }
         match outcome {
             Ok(result) => {
@@ -271,13 +286,15 @@ impl Prime<'_> {
         Ok(())
     }
 
-    /// The build asks for an action that is under way or queued: it is the build's now.
+    /// The build asks for an action, which is the build's now: whether it is under way or queued, or
+    /// not adapted yet.
     fn give_way(
         &mut self,
         plan: &mut Plan<'_>,
         action: Digest,
         notify: &mut dyn FnMut(&Plan<'_>, &Notice),
     ) {
+        self.asked.insert(action);
         let queued = self.queue.iter().position(|(_, other)| *other == action);
         let running = self.tasks.iter().find(|(_, (other, _))| *other == action).map(|(t, _)| *t);
         let task = match (queued, running) {

@@ -14,7 +14,6 @@ use crate::error::Error;
 use crate::generate::{Subject, expand, generate};
 use crate::graph::{Graph, Tree};
 use crate::history::{self, Entry};
-use crate::index::{Tables, TreeRow, tree_rows};
 use crate::instantiate::union;
 use crate::load;
 use crate::loaded::Loaded;
@@ -22,6 +21,7 @@ use crate::mode::Mode;
 use crate::origins::Origins;
 use crate::place::Kind;
 use crate::recorded::{Known, Recorded};
+use crate::tables::{Table, Tables, tree_rows};
 
 /// How the message is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -196,8 +196,8 @@ impl Project {
         if mode.reads_results() {
             load::outputs(endpoint, &all, &mut self.loaded).await?;
         }
-        let rows = self.load_or_read(endpoint, &needed, &subjects).await?;
-        let origins = self.origins_with(&needed, rows)?;
+        let tables = self.load_or_map(endpoint, &needed, &subjects).await?;
+        let origins = self.origins_with(&needed, &tables)?;
         let known = self.known();
         let one = |element: usize| {
             let node = &self.graph.elements()[element];
@@ -238,23 +238,23 @@ impl Project {
     /// # Errors
     /// If a tree is not loaded.
     pub fn origins(&mut self, needed: &HashSet<usize>) -> Result<Origins, Error> {
-        self.origins_with(needed, HashMap::new())
+        self.origins_with(needed, &HashMap::new())
     }
 
     /// Loads the trees of `needed`. Of those without actions of their own, only the files have to
     /// be known: for these the tables of earlier runs will do, which are answered.
-    async fn load_or_read(
+    async fn load_or_map(
         &mut self,
         endpoint: &Endpoint,
         needed: &HashSet<usize>,
         subjects: &[usize],
-    ) -> Result<HashMap<Digest, Vec<TreeRow>>, Error> {
-        let mut rows = HashMap::new();
+    ) -> Result<HashMap<Digest, Table>, Error> {
+        let mut mapped = HashMap::new();
         // A tree that a platform names is compared as a whole.
         let whole = self.loaded.actions.values().any(|action| action.chroots().next().is_some());
         let Some(tables) = self.tables.clone().filter(|_| !whole) else {
             self.load_trees(endpoint, needed).await?;
-            return Ok(rows);
+            return Ok(mapped);
         };
         let known = self.known();
         let mut load: HashSet<usize> = HashSet::new();
@@ -268,7 +268,7 @@ impl Project {
             for root in roots.into_iter().flatten() {
                 match tables.read(&root) {
                     Some(table) => {
-                        rows.insert(root, table);
+                        mapped.insert(root, table);
                     }
                     None => {
                         load.insert(*index);
@@ -282,15 +282,20 @@ impl Project {
             // A table that cannot be kept is read from the tree the next time.
             let _ = tables.write(&root, &tree_rows(&self.loaded.forest, root)?);
         }
-        Ok(rows)
+        Ok(mapped)
     }
 
     fn origins_with(
         &mut self,
         needed: &HashSet<usize>,
-        rows: HashMap<Digest, Vec<TreeRow>>,
+        tables: &HashMap<Digest, Table>,
     ) -> Result<Origins, Error> {
         let known = self.known();
+        // Of mapped tables, only what is in a tree that is at hand can be looked up.
+        let wanted: HashSet<Digest> = match tables.is_empty() {
+            true => HashSet::new(),
+            false => self.loaded.forest.files().collect(),
+        };
         let mut origins = Origins::new();
         for (index, element) in known.iter().enumerate() {
             if !needed.contains(&index) {
@@ -300,8 +305,8 @@ impl Project {
                 [(Kind::Source, element.sources), (Kind::Artifact, element.artifact)]
             {
                 let Some(root) = root else { continue };
-                match rows.get(&root).cloned() {
-                    Some(rows) => origins.add_rows(kind, index, root, rows),
+                match tables.get(&root) {
+                    Some(table) => origins.add_table(kind, index, root, table, &wanted),
                     None => origins.add_tree(&self.loaded.forest, kind, index, root)?,
                 }
             }
@@ -372,27 +377,34 @@ impl Project {
         endpoint: &Endpoint,
     ) -> Result<HashMap<usize, Recorded>, Error> {
         let known = self.known();
+        let given: Vec<Option<Digest>> =
+            self.graph.elements().iter().map(|element| element.speculative).collect();
+        // All at once: an element that has nothing to do must not cost a round trip.
+        let names = known.iter().zip(&given).filter(|(_, given)| given.is_none());
+        let names: Vec<&str> = names.map(|(element, _)| element.name.as_str()).collect();
+        let entries = history::read_all(endpoint, &names).await?;
+        let mut messages = given.clone();
+        for (message, element) in messages.iter_mut().zip(&known) {
+            if let Some(entries) = entries.get(element.name.as_str()) {
+                let forest = &mut self.loaded.forest;
+                let entry = history::nearest(endpoint, entries, element.sources, forest).await?;
+                *message = message.or(entry.map(|entry| entry.message));
+            }
+        }
+        let wanted: HashSet<Digest> = messages.iter().flatten().copied().collect();
+        let wanted: Vec<Digest> = wanted.into_iter().collect();
+        let contents = endpoint.get_many(&wanted).await?;
         let mut found = HashMap::new();
         for (index, element) in known.iter().enumerate() {
-            let given = self.graph.elements()[index].speculative;
-            let digest = match given {
-                Some(digest) => Some(digest),
-                None => {
-                    let entries = history::read(endpoint, &element.name).await?;
-                    let forest = &mut self.loaded.forest;
-                    let entry =
-                        history::nearest(endpoint, &entries, element.sources, forest).await?;
-                    entry.map(|entry| entry.message)
+            let Some(digest) = messages[index] else { continue };
+            let Some(bytes) = contents.get(&digest) else {
+                // Speculation lost is time lost, not an error; unless it was asked for by digest.
+                match given[index] {
+                    Some(_) => return Err(forerunner_reapi::Error::MissingBlob(digest).into()),
+                    None => continue,
                 }
             };
-            let Some(digest) = digest else { continue };
-            let bytes = match endpoint.get(&digest).await {
-                Ok(bytes) => bytes,
-                // Speculation lost is time lost, not an error; unless it was asked for by digest.
-                Err(forerunner_reapi::Error::MissingBlob(_)) if given.is_none() => continue,
-                Err(error) => return Err(error.into()),
-            };
-            let recorded = Recorded::decode(&bytes, &element.name).map_err(|error| {
+            let recorded = Recorded::decode(bytes, &element.name).map_err(|error| {
                 Error::Recorded { element: element.name.clone(), digest, error }
             })?;
             found.insert(index, recorded);

@@ -8,6 +8,18 @@ use serde::Deserialize;
 
 use crate::graph::Graph;
 
+mod layout;
+mod timeline;
+
+use layout::{BOX_HEIGHT, BOX_WIDTH, Layout, layout};
+use timeline::timeline;
+
+/// So many letters fit into a box.
+const LETTERS: usize = 22;
+
+/// A list of more is folded.
+const UNFOLDED: usize = 20;
+
 /// What became of one task, as the trace of `speculate prime` has it.
 #[derive(Clone, Debug, Deserialize)]
 pub struct TraceEvent {
@@ -58,6 +70,15 @@ impl Row {
     fn rate(&self) -> Option<f64> {
         (self.asked > 0).then(|| self.hits as f64 / self.asked as f64)
     }
+
+    fn says(&self) -> String {
+        let Self { executed, ready, skipped, asked, hits, wasted, .. } = self;
+        let built = match asked {
+            0 => "not built since".to_owned(),
+            _ => format!("{hits} of {asked} hits, {wasted} wasted"),
+        };
+        format!("{built}; {executed} executed early, {ready} were ready, {skipped} skipped")
+    }
 }
 
 /// Makes the page. `asked` are the actions that each element's build asked for afterwards, by the
@@ -65,7 +86,10 @@ impl Row {
 #[must_use]
 pub fn html(graph: &Graph, trace: &Trace, asked: &BTreeMap<String, Vec<Digest>>) -> String {
     let rows = rows(graph, trace, asked);
-    let mut page = String::from(HEAD);
+    let mut page = format!(
+        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>speculate</title>\n<style>\n{}</style></head><body>\n<h1>What was executed before it was asked for</h1>\n",
+        include_str!("report/page.css")
+    );
     summary(&mut page, &rows);
     page.push_str("<h2>When</h2>\n");
     timeline(&mut page, trace);
@@ -137,96 +161,67 @@ fn summary(page: &mut String, rows: &BTreeMap<String, Row>) {
     );
 }
 
-/// Executions as bars, in as many lanes as were under way at once.
-fn timeline(page: &mut String, trace: &Trace) {
-    let mut events: Vec<&TraceEvent> =
-        trace.events.iter().filter(|event| matches!(&*event.cat, "execution" | "try")).collect();
-    events.sort_by_key(|event| event.ts);
-    let Some(end) = events.iter().map(|event| event.ts + event.dur).max() else {
-        page.push_str("<p>Nothing was executed.</p>\n");
+/// The graph, dependencies to the left, coloured by hit rate.
+fn elements(page: &mut String, graph: &Graph, rows: &BTreeMap<String, Row>) {
+    if graph.elements().is_empty() {
+        page.push_str("<p>The graph has no elements.</p>\n");
         return;
-    };
-    let mut lanes: Vec<u64> = Vec::new();
-    let mut bars = String::new();
-    let scale = 1000.0 / end.max(1) as f64;
-    for event in events {
-        let lane = lanes.iter().position(|free| *free <= event.ts).unwrap_or(lanes.len());
-        if lane == lanes.len() {
-            lanes.push(0);
-        }
-        lanes[lane] = event.ts + event.dur;
-        let (x, width) = (event.ts as f64 * scale, (event.dur as f64 * scale).max(1.0));
-        let _ = writeln!(
-            bars,
-            "<rect x=\"{x:.1}\" y=\"{}\" width=\"{width:.1}\" height=\"14\" fill=\"{}\" opacity=\"{}\"><title>{}: {} ({})</title></rect>",
-            lane * 18,
-            hue(&event.args.element),
-            if event.cat == "try" { 0.4 } else { 1.0 },
-            escape(&event.args.element),
-            escape(&event.name),
-            escape(&event.args.what),
-        );
     }
-    let height = lanes.len() * 18;
+    let Layout { boxes, lines, width, height } = layout(graph);
     let _ = writeln!(
         page,
-        "<svg id=\"timeline\" viewBox=\"0 0 1000 {height}\" width=\"1000\">\n{bars}</svg>\n<p class=\"axis\">0 to {:.1} s; a colour for each element, pale: tries that showed which file is new</p>",
-        end as f64 / 1e6
+        "<div class=\"scroll\"><svg id=\"graph\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" height=\"{height}\">"
+    );
+    let name = |element: usize| escape(&graph.elements()[element].name);
+    for line in &lines {
+        let mut path = String::new();
+        for (number, (x, y)) in line.points.iter().enumerate() {
+            let _ = match number {
+                0 => write!(path, "M{x} {y}"),
+                // From layer to layer in a curve, straight past a layer.
+                _ if number % 2 == 1 => {
+                    let (from_x, from_y) = line.points[number - 1];
+                    let middle = usize::midpoint(from_x, *x);
+                    write!(path, "C{middle} {from_y} {middle} {y} {x} {y}")
+                }
+                _ => write!(path, "L{x} {y}"),
+            };
+        }
+        let (element, below) = line.ends;
+        let (element, below) = (name(element), name(below));
+        let _ = writeln!(page, "<path d=\"{path}\"><title>{element} needs {below}</title></path>");
+    }
+    for (element, (x, y)) in graph.elements().iter().zip(&boxes) {
+        let row = rows.get(&element.name).cloned().unwrap_or_default();
+        // From red to green; grey where nothing was asked for.
+        let (class, style, shown) = row.rate().map_or_else(
+            || ("element", String::new(), String::new()),
+            |rate| {
+                let style = format!(" style=\"--hue:{:.0}\"", 120.0 * rate);
+                ("element built", style, format!("{:.0} %", 100.0 * rate))
+            },
+        );
+        let letters = LETTERS - shown.chars().count();
+        let _ = writeln!(
+            page,
+            "<g class=\"{class}\"{style}><title>{}: {}</title><rect x=\"{x}\" y=\"{y}\" width=\"{BOX_WIDTH}\" height=\"{BOX_HEIGHT}\" rx=\"4\"/><text x=\"{}\" y=\"{}\">{}</text><text x=\"{}\" y=\"{}\" text-anchor=\"end\">{shown}</text></g>",
+            escape(&element.name),
+            row.says(),
+            x + 8,
+            y + 17,
+            escape(&clipped(short(&element.name), letters)),
+            x + BOX_WIDTH - 8,
+            y + 17,
+        );
+    }
+    page.push_str(
+        "</svg></div>\n<p class=\"note\">Dependencies are to the left; those that follow from others have \
+         no line. Green: all that the build asked for were hits, red: none; grey: not built since.</p>\n",
     );
 }
 
-/// The graph, dependencies to the left, coloured by hit rate.
-fn elements(page: &mut String, graph: &Graph, rows: &BTreeMap<String, Row>) {
-    let count = graph.elements().len();
-    let mut layer = vec![0_usize; count];
-    for (index, element) in graph.elements().iter().enumerate() {
-        layer[index] = element.depends.iter().map(|below| layer[*below] + 1).max().unwrap_or(0);
-    }
-    let mut used: BTreeMap<usize, usize> = BTreeMap::new();
-    let mut places = Vec::with_capacity(count);
-    for at in &layer {
-        let row = used.entry(*at).or_default();
-        places.push((20 + at * 220, 20 + *row * 44));
-        *row += 1;
-    }
-    let width = 240 + layer.iter().max().copied().unwrap_or(0) * 220;
-    let height = 30 + used.values().max().copied().unwrap_or(0) * 44;
-    let _ = writeln!(page, "<svg id=\"graph\" viewBox=\"0 0 {width} {height}\" width=\"{width}\">");
-    for (index, element) in graph.elements().iter().enumerate() {
-        let (x, y) = places[index];
-        for below in &element.depends {
-            let (from_x, from_y) = places[*below];
-            let _ = writeln!(
-                page,
-                "<line x1=\"{}\" y1=\"{}\" x2=\"{x}\" y2=\"{}\"/>",
-                from_x + 180,
-                from_y + 14,
-                y + 14
-            );
-        }
-    }
-    for (index, element) in graph.elements().iter().enumerate() {
-        let (x, y) = places[index];
-        let rate = rows.get(&element.name).and_then(Row::rate);
-        // From red to green; grey where nothing was asked for.
-        let fill = rate
-            .map_or_else(|| "#ddd".to_owned(), |rate| format!("hsl({:.0} 70% 75%)", 120.0 * rate));
-        let shown = rate.map_or_else(String::new, |rate| format!(" {:.0} %", 100.0 * rate));
-        let short = element.name.rsplit('/').next().unwrap_or(&element.name);
-        let _ = writeln!(
-            page,
-            "<g><title>{}</title><rect x=\"{x}\" y=\"{y}\" width=\"180\" height=\"28\" rx=\"4\" fill=\"{fill}\"/><text x=\"{}\" y=\"{}\">{}{shown}</text></g>",
-            escape(&element.name),
-            x + 8,
-            y + 19,
-            escape(short)
-        );
-    }
-    page.push_str("</svg>\n");
-}
-
 fn table(page: &mut String, rows: &BTreeMap<String, Row>) {
-    page.push_str("<table><tr><th>element<th>executed early<th>were ready<th>tries<th>skipped<th>asked for<th>hits<th>wasted</tr>\n");
+    page.push_str("<h2>In numbers</h2>\n<div class=\"scroll\"><table><tr><th>element<th>executed early<th>were ready<th>tries<th>skipped<th>asked for<th>hits<th>wasted</tr>\n");
     for (name, row) in rows {
         let _ = writeln!(
             page,
@@ -241,7 +236,7 @@ fn table(page: &mut String, rows: &BTreeMap<String, Row>) {
             row.wasted
         );
     }
-    page.push_str("</table>\n");
+    page.push_str("</table></div>\n");
 }
 
 fn wasted(page: &mut String, trace: &Trace, asked: &BTreeMap<String, Vec<Digest>>) {
@@ -258,42 +253,45 @@ fn skipped(page: &mut String, trace: &Trace) {
     list(page, "Skipped", trace.events.iter().filter(|event| event.cat == "skip"));
 }
 
+/// A list; a long one is folded.
 fn list<'a>(page: &mut String, heading: &str, events: impl Iterator<Item = &'a TraceEvent>) {
     let mut items = String::new();
+    let mut count = 0;
     for event in events {
         let element = escape(&event.args.element);
         let (name, what) = (escape(&event.name), escape(&event.args.what));
         let _ = writeln!(items, "<li>{element}: {name}: {what}</li>");
+        count += 1;
     }
-    if !items.is_empty() {
-        let _ = writeln!(page, "<h2>{heading}</h2>\n<ul>\n{items}</ul>");
+    let open = if count > UNFOLDED { "" } else { " open" };
+    if count > 0 {
+        let _ = writeln!(
+            page,
+            "<h2>{heading}</h2>\n<details{open}><summary>{count}</summary><ul>\n{items}</ul></details>"
+        );
     }
 }
 
-/// A colour for a name, always the same.
-fn hue(name: &str) -> String {
-    let sum = name.bytes().fold(7_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
-    format!("hsl({} 60% 60%)", sum % 360)
+/// What a name ends in: without the project and folders.
+fn short(name: &str) -> &str {
+    name.rsplit('/').next().unwrap_or(name)
+}
+
+/// A name in so many letters: of a long one the begin and the end.
+fn clipped(name: &str, letters: usize) -> String {
+    let all: Vec<char> = name.chars().collect();
+    if all.len() <= letters {
+        return name.to_owned();
+    }
+    let end = letters / 2;
+    let begin = letters.saturating_sub(end + 1);
+    let part = |letters: &[char]| letters.iter().collect::<String>();
+    format!("{}…{}", part(&all[..begin]), part(&all[all.len() - end..]))
 }
 
 fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
-
-const HEAD: &str = "<!DOCTYPE html>
-<html lang=\"en\"><head><meta charset=\"utf-8\"><title>speculate</title><style>
-body { font: 14px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 1040px; color: #222; }
-svg { max-width: 100%; height: auto; display: block; }
-svg text { font: 12px system-ui, sans-serif; }
-svg line { stroke: #999; }
-table { border-collapse: collapse; margin: 1em 0; }
-th, td { padding: .2em .8em; border-bottom: 1px solid #ddd; text-align: right; }
-th:first-child, td:first-child { text-align: left; }
-.sum { font-size: 1.2em; }
-.axis { color: #777; margin: 0; }
-</style></head><body>
-<h1>What was executed before it was asked for</h1>
-";
 
 #[cfg(test)]
 mod tests {

@@ -208,6 +208,11 @@ pub(crate) fn prime(
                 primed.changed += 1;
                 plan.done(task, outputs.collect());
             }
+            Step::Reads(_) => {
+                // There are no texts here.
+                let wanted = plan.wanted();
+                plan.learn(&wanted, Vec::new());
+            }
             Step::Deferred(_) => {}
             Step::Skipped(task, reason) => {
                 primed.skipped.insert(place(&plan, task).0, reason);

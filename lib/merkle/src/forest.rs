@@ -102,6 +102,11 @@ impl Forest {
         self.known.get(digest).ok_or(MissingDirectory(*digest))
     }
 
+    /// The contents of the files in all directories, some more than once.
+    pub fn files(&self) -> impl Iterator<Item = Digest> {
+        self.known.values().flat_map(|directory| directory.files()).map(|(_, file)| file.digest)
+    }
+
     /// Encoded forms of the directories made here since the last call.
     pub fn take_made(&mut self) -> Vec<(Digest, Bytes)> {
         self.made.drain().collect()

@@ -6,8 +6,9 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Subcommand;
-use speculate::index::{Row, Tables, export};
+use speculate::index::{Row, export};
 use speculate::load;
+use speculate::tables::Tables;
 
 use crate::context::project;
 use crate::options::{EndpointArgs, GraphArgs};

@@ -37,10 +37,12 @@ pub(crate) async fn run(
     let mut lines: Vec<Option<Line>> = plan.tasks().iter().map(|_| None).collect();
     loop {
         let mut changed = Vec::new();
+        let mut any = false;
         while let Some(step) = plan.step() {
             let (task, state, action, reason) = match step {
                 Step::Unchanged(task) => (task, "unchanged", None, None),
                 Step::Deferred(task) => (task, "deferred", None, None),
+                Step::Reads(_) => continue,
                 Step::Skipped(task, reason) => (task, "skipped", None, Some(reason.to_string())),
                 Step::Execute(task, adapted) => {
                     changed.push((task, adapted.digest));
@@ -49,10 +51,11 @@ pub(crate) async fn run(
             };
             lines[task] = Some(Line { state, action, reason });
         }
+        // What waits for texts goes on with them, whatever else changed.
+        any |= load::texts(&endpoint, &mut plan).await?;
         // What was primed already lets others be resolved.
         let digests: Vec<Digest> = changed.iter().map(|(_, digest)| *digest).collect();
         let results = load::results(&endpoint, &digests).await?;
-        let mut any = false;
         for (task, digest) in changed {
             if let Some(result) = results.get(&digest) {
                 let directory = plan.working_directory(task).to_owned();

@@ -91,6 +91,10 @@ struct State {
     operations: VecDeque<Vec<Result<Operation, Status>>>,
     /// Every method that was called, and the names of operations that were waited for.
     calls: Vec<String>,
+    /// Every blob that was read.
+    read: Vec<Digest>,
+    /// Every action whose result was looked up.
+    looked_up: Vec<Digest>,
 }
 
 impl State {
@@ -136,6 +140,29 @@ impl Server {
     /// Every method that was called, and the names of operations that were waited for.
     pub(crate) fn calls(&self) -> Vec<String> {
         self.state().calls.clone()
+    }
+
+    /// Every blob that was read, as often as it was.
+    pub(crate) fn read_blobs(&self) -> Vec<Digest> {
+        self.state().read.clone()
+    }
+
+    /// Every action whose result was looked up, as often as it was.
+    pub(crate) fn looked_up(&self) -> Vec<Digest> {
+        self.state().looked_up.clone()
+    }
+
+    /// Forgets what was called and asked for.
+    pub(crate) fn forget(&self) {
+        let mut state = self.state();
+        (state.calls, state.read, state.looked_up) = Default::default();
+    }
+
+    /// Adds content.
+    pub(crate) fn add(&self, more: Content) {
+        let mut state = self.state();
+        state.content.blobs.extend(more.blobs);
+        state.content.results.extend(more.results);
     }
 
     /// Serves on a socket in `folder`, in the runtime of the caller.
@@ -238,6 +265,7 @@ impl ActionCache for Server {
     ) -> Result<Response<Kept<reapi::ActionResult>>, Status> {
         let lie = self.enter(Rpc::GetActionResult).await?;
         let action = digest(request.into_inner().action_digest.as_ref())?;
+        self.state().looked_up.push(action);
         let found = self.state().content.results.get(&action).cloned();
         let found = found.ok_or_else(|| Status::not_found("no such result"))?;
         let result = Kept::from_bytes(found);
@@ -325,10 +353,12 @@ impl ContentAddressableStorage for Server {
         request: Request<reapi::BatchReadBlobsRequest>,
     ) -> Result<Response<reapi::BatchReadBlobsResponse>, Status> {
         let lie = self.enter(Rpc::BatchReadBlobs).await?;
-        let state = self.state();
+        let mut state = self.state();
         let mut responses = Vec::new();
         for wanted in request.into_inner().digests {
-            let found = state.content.blobs.get(&digest(Some(&wanted))?).cloned();
+            let name = digest(Some(&wanted))?;
+            state.read.push(name);
+            let found = state.content.blobs.get(&name).cloned();
             let data = match lie {
                 Some(lie) => found.and_then(|data| lies::about_blob(lie, &data)),
                 None => found,
@@ -378,7 +408,9 @@ impl ByteStream for Server {
         let due = self.state().due(Rpc::Read);
         let cut = due == Some(Fault::Cut);
         let lie = if cut { None } else { self.enter(Rpc::Read).await? };
-        let found = self.state().content.blobs.get(&named(&request.resource_name)?).cloned();
+        let name = named(&request.resource_name)?;
+        self.state().read.push(name);
+        let found = self.state().content.blobs.get(&name).cloned();
         let blob = found.ok_or_else(|| Status::not_found("no such blob"))?;
         let blob = lie.map_or(Some(blob.clone()), |lie| lies::about_blob(lie, &blob));
         let blob = blob.ok_or_else(|| Status::not_found("no such blob"))?;

@@ -11,19 +11,19 @@ use forerunner_reapi::{Config, Connection, Content, Endpoint, LocalExecution, Re
 use forerunner_tests::{bin, buildbox, long, peer, run, temp};
 use serde_json::{Value, json};
 
-const FUNCTION: DigestFunction = DigestFunction::Sha256;
+pub(crate) const FUNCTION: DigestFunction = DigestFunction::Sha256;
 
 /// Compiles of the project; a link follows.
 const UNITS: usize = 12;
 
-type Files = Vec<(String, String)>;
+pub(crate) type Files = Vec<(String, String)>;
 
 /// What an action is to make, and what it is made of.
-struct Step {
-    script: String,
-    output: String,
-    content: String,
-    inputs: Files,
+pub(crate) struct Step {
+    pub(crate) script: String,
+    pub(crate) output: String,
+    pub(crate) content: String,
+    pub(crate) inputs: Files,
 }
 
 /// The project with this header: units that include it, and what they are linked to.
@@ -55,25 +55,25 @@ fn sources(header: &str) -> Files {
     files
 }
 
-struct Lab {
-    folder: tempfile::TempDir,
+pub(crate) struct Lab {
+    pub(crate) folder: tempfile::TempDir,
     /// Of a server; else the embedded store.
     remote: Option<String>,
     runtime: tokio::runtime::Runtime,
 }
 
 impl Lab {
-    fn new(folder: tempfile::TempDir, remote: Option<String>) -> Self {
+    pub(crate) fn new(folder: tempfile::TempDir, remote: Option<String>) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         Self { folder, remote, runtime: runtime.expect("a runtime") }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// A new connection: the server may be another process than a moment ago.
-    fn with_endpoint<T>(&self, work: impl AsyncFnOnce(&Endpoint) -> T) -> T {
+    pub(crate) fn with_endpoint<T>(&self, work: impl AsyncFnOnce(&Endpoint) -> T) -> T {
         let root = self.path("store");
         let store = forerunner_store::Options { root, size_limit: 10 << 30, function: FUNCTION };
         let config = Config {
@@ -93,13 +93,13 @@ impl Lab {
         })
     }
 
-    fn upload(&self, blobs: Vec<Vec<u8>>) {
+    pub(crate) fn upload(&self, blobs: Vec<Vec<u8>>) {
         let named = blobs.into_iter().map(|b| (FUNCTION.digest(&b), Content::Bytes(b.into())));
         let named = named.collect();
         self.with_endpoint(async |endpoint| endpoint.upload(named).await.expect("an upload"));
     }
 
-    fn record(&self, steps: &[Step]) -> Vec<Digest> {
+    pub(crate) fn record(&self, steps: &[Step]) -> Vec<Digest> {
         let mut blobs = Vec::new();
         let mut actions = Vec::new();
         for step in steps {
@@ -127,10 +127,15 @@ impl Lab {
         actions
     }
 
-    fn speculate(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn speculate(&self, arguments: &[&str]) -> Command {
+        self.speculate_at(self.remote.as_deref(), arguments)
+    }
+
+    /// With another way to the server.
+    pub(crate) fn speculate_at(&self, remote: Option<&str>, arguments: &[&str]) -> Command {
         let mut command = Command::new(bin("speculate"));
         command.args(arguments).env("HOME", self.folder.path());
-        if let Some(url) = &self.remote {
+        if let Some(url) = remote {
             command.arg(format!("--remote={url}"));
         }
         command.env("FORERUNNER_STORE", self.path("store")).env("FORERUNNER_JOBS", "2");
@@ -218,7 +223,7 @@ impl Lab {
 }
 
 /// The directories and files of a tree.
-fn tree(files: &[(String, String)]) -> (Digest, Vec<Vec<u8>>) {
+pub(crate) fn tree(files: &[(String, String)]) -> (Digest, Vec<Vec<u8>>) {
     let mut forest = Forest::new(FUNCTION);
     let mut builder = TreeBuilder::new();
     let mut blobs = Vec::new();
@@ -234,7 +239,7 @@ fn tree(files: &[(String, String)]) -> (Digest, Vec<Vec<u8>>) {
 }
 
 /// The action of a step, and everything that it refers to.
-fn encode(step: &Step) -> (Digest, Vec<Vec<u8>>) {
+pub(crate) fn encode(step: &Step) -> (Digest, Vec<Vec<u8>>) {
     let (root, mut blobs) = tree(&step.inputs);
     let command = reapi::Command {
         arguments: ["/bin/sh", "-e", "-c", &step.script].map(str::to_owned).to_vec(),

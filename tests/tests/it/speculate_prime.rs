@@ -1,6 +1,6 @@
 //! Priming with small shell commands: the runner's hook, news, failures, signals, verification.
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -50,7 +50,7 @@ impl Home {
         self.command(&["/bin/sh", "-e", "-c", script], output, inputs)
     }
 
-    fn command(&self, arguments: &[&str], output: &str, inputs: Files<'_>) -> Digest {
+    pub(crate) fn command(&self, arguments: &[&str], output: &str, inputs: Files<'_>) -> Digest {
         let command = reapi::Command {
             arguments: arguments.iter().map(|&word| word.to_owned()).collect(),
             environment_variables: vec![reapi::command::EnvironmentVariable {
@@ -75,7 +75,7 @@ impl Home {
         self.recorded_command(&["/bin/sh", "-e", "-c", script], output, inputs)
     }
 
-    fn recorded_command(
+    pub(crate) fn recorded_command(
         &self,
         arguments: &[&str],
         output: (&str, &str),
@@ -226,6 +226,32 @@ fn a_failure_stops_its_dependents_only() {
     assert_eq!(state(&dry, 3).0, "changed");
 }
 
+/// The element's own sources changed, so none of its records is of the same: the one that has most
+/// files in common is taken, whatever its age.
+#[test]
+fn the_nearest_record_is_taken() {
+    let home = Home::new();
+    let files = |first, second| [("a.h", first), ("b.h", second)];
+    let record = |script: &str, first: &str, second: &str| {
+        let inputs = [("work/a.h", first), ("work/b.h", second)];
+        home.recorded(script, ("o", "x"), &inputs)
+    };
+    let old = record("cat a.h b.h > o", "one", "one");
+    let new = record("cat b.h a.h > o", "two", "two");
+    prepared(&home, &[old], &files("one", "one"), &files("one", "one"));
+    prepared(&home, &[new], &files("two", "two"), &files("two", "two"));
+    for (first, second, nearest) in
+        [("one", "three", old), ("three", "two", new), ("one", "one", old), ("three", "three", new)]
+    {
+        let sources = home.tree(&files(first, second)).to_string();
+        let elements = json!({ "elements": [{ "name": "lib", "sources": sources }] });
+        let graph = home.graph("before.json", &elements);
+        let dry = run(&mut home.speculate(&["instantiate", "--graph", &graph]));
+        let line: Value = serde_json::from_str(dry.trim()).expect("one line");
+        assert_eq!(line["base"], nearest.to_string(), "{first} {second}");
+    }
+}
+
 /// Elements whose trees are unchanged, and those above them, are not read: nothing of them has to
 /// be there, neither their actions nor their trees.
 #[test]
@@ -272,36 +298,6 @@ fn what_is_unchanged_is_not_even_read() {
     let value: Value = serde_json::from_str(&text).expect("JSON");
     assert_eq!(value["total"]["skipped"], json!({}), "{text}");
     assert_eq!((&value["total"]["unchanged"], &value["total"]["executed"]), (&json!(2), &json!(1)));
-}
-
-/// A header begins to include one that is there, and that includes a new one; it no longer includes
-/// one that is gone. The action that the build will ask for has exactly the new files.
-#[test]
-fn new_includes_are_found() {
-    let home = Home::new();
-    // Says what gcc says of what is missing.
-    let script = "for h in b.h sub/c.h; do if grep -q two a.h && ! test -e inc/$h; then \
-        echo \"a.h:1:10: fatal error: $h: No such file or directory\" >&2; exit 1; fi; done; \
-        cat a.c a.h inc/b.h inc/sub/c.h > a.o";
-    let record = |output: &str, inputs: Files<'_>| {
-        let command = ["/bin/sh", "-e", "-c", script, "cc", "-Iinc"];
-        home.recorded_command(&command, ("a.o", output), inputs)
-    };
-    let base = record("x", &[("work/a.c", "a"), ("work/a.h", "one"), ("work/inc/gone.h", "gone")]);
-    let graph = prepared(
-        &home,
-        &[base],
-        &[("a.c", "a"), ("a.h", "one"), ("inc/gone.h", "gone"), ("inc/sub/c.h", "c")],
-        &[("a.c", "a"), ("a.h", "two"), ("inc/b.h", "b"), ("inc/sub/c.h", "c")],
-    );
-    let text = run(&mut home.speculate(&["prime", "--json", "--graph", &graph]));
-    let value: Value = serde_json::from_str(&text).expect("JSON");
-    assert_eq!((&value["total"]["executed"], &value["total"]["tries"]), (&json!(1), &json!(2)));
-    assert_eq!(value["total"]["recorded"], 1, "{text}");
-    let inputs =
-        [("work/a.c", "a"), ("work/a.h", "two"), ("work/inc/b.h", "b"), ("work/inc/sub/c.h", "c")];
-    let asked = home.command(&["/bin/sh", "-e", "-c", script, "cc", "-Iinc"], "a.o", &inputs);
-    assert_eq!(home.output(&asked).as_deref(), Some("atwobc"));
 }
 
 #[test]
@@ -398,6 +394,44 @@ fn the_report_is_a_page_that_a_browser_shows() {
     };
     assert!(shown.contains("50 % hits") && shown.contains("1 wasted"), "{shown}");
     assert!(shown.contains("id=\"timeline\"") && shown.contains("id=\"graph\""), "{shown}");
+}
+
+/// The build asks for an action before what makes its inputs was executed: it is the build's.
+#[test]
+fn what_the_build_asked_for_early_is_left_to_it() {
+    let home = Home::new();
+    let mark = home.path("shared");
+    std::fs::create_dir(&mark).expect("a folder");
+    let script = "if grep -q two a.h; then touch /shared/started; \
+        until test -e /shared/go; do sleep 0.05; done; fi; cp a.h a.o";
+    let first = home.recorded(script, ("a.o", "one"), &[("work/a.h", "one")]);
+    let next = |object| home.recorded("cp a.o b.o", ("b.o", object), &[("work/a.o", object)]);
+    let other = home.recorded("cp a.o c.o", ("c.o", "one"), &[("work/a.o", "one")]);
+    let graph = prepared(&home, &[first, next("one"), other], &[("a.h", "one")], &[("a.h", "two")]);
+    let mut command = home.speculate(&["prime", "--json", "--follow", "--graph", &graph]);
+    command.env(
+        "FORERUNNER_RUNNER_ARGS",
+        format!("--host-toolchain --bind-mount={}:/shared", mark.display()),
+    );
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("it starts");
+    wait_for(&mark.join("started"), &mut child);
+    let mut input = child.stdin.take().expect("its input");
+    let asked = home.action("cp a.o b.o", "b.o", &[("work/a.o", "two")]);
+    writeln!(input, r#"{{"asked": "{asked}"}}"#).expect("a line");
+    writeln!(input, "nonsense").expect("a line");
+    // It complains in order: what stood before was heard.
+    let mut said = BufReader::new(child.stderr.take().expect("its output")).lines();
+    assert!(said.any(|line| line.expect("a line").contains("line 2")));
+    std::fs::write(mark.join("go"), "").expect("a file");
+    drop(input);
+    // Whatever else it says.
+    said.for_each(drop);
+    let output = child.wait_with_output().expect("an end");
+    let value: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(value["total"]["skipped"], json!({ "cancelled": 1 }), "{value}");
+    assert_eq!(value["total"]["executed"], 2, "{value}");
+    assert_eq!(home.output(&asked), None);
 }
 
 #[test]

@@ -1,0 +1,278 @@
+//! What a compile no longer reads.
+//!
+//! A header that no file includes any more was an input of the recorded action and is none of the one
+//! that will be asked for. Which include directives count depends on conditions that only a compiler
+//! evaluates, so all of them do: a file is left out of an adapted action if the directives of the
+//! recorded texts lead to it and those of today's do not. Should it be read all the same, the compiler
+//! says so, and it is put back (`reshape`).
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use forerunner_merkle::{Digest, Directory, Forest, MissingDirectory, Node, TreePath};
+use forerunner_proto::reapi;
+
+use crate::include::Include;
+use crate::instantiate::Adapted;
+use crate::loaded::LoadedAction;
+use crate::recorded::Recorded;
+use crate::search::SearchPath;
+use crate::stage::{source, stages};
+use crate::today::Today;
+
+/// What a compiler is given to compile. What else it is given are headers.
+const UNITS: [&str; 8] = ["c", "cc", "cpp", "cxx", "c++", "C", "m", "mm"];
+
+/// What a look at an adapted action shows.
+#[derive(Debug)]
+pub(crate) enum Look {
+    /// It reads what it read.
+    Same,
+    /// The action without files that it no longer reads, and how many.
+    Without(Box<Adapted>, usize),
+    /// Contents have to be known first, see [`Reach::wanted`].
+    Wants,
+}
+
+/// The directives of texts, and what follows from them.
+#[derive(Debug, Default)]
+pub(crate) struct Reach {
+    /// `None`: nobody knows them.
+    texts: HashMap<Digest, Option<Vec<Include>>>,
+    /// For two states of a directory: whether a file in it was lost, or a directive.
+    lost: HashMap<(Digest, Digest), bool>,
+    wanted: BTreeSet<Digest>,
+}
+
+type Files = BTreeMap<TreePath, Digest>;
+
+impl Reach {
+    /// The contents that looks were in want of.
+    pub(crate) fn wanted(&mut self) -> Vec<Digest> {
+        std::mem::take(&mut self.wanted).into_iter().collect()
+    }
+
+    /// What came of those that were wanted. Those that are not among them nobody will ever know.
+    pub(crate) fn learn(&mut self, wanted: &[Digest], found: Vec<(Digest, Vec<Include>)>) {
+        self.texts.extend(wanted.iter().map(|digest| (*digest, None)));
+        self.texts.extend(found.into_iter().map(|(digest, includes)| (digest, Some(includes))));
+    }
+
+    /// Looks whether `adapted`, made of `base`, has inputs that it no longer reads.
+    pub(crate) fn look(
+        &mut self,
+        adapted: &Adapted,
+        base: &LoadedAction,
+        recorded: &Recorded,
+        today: &Today,
+        forest: &mut Forest,
+    ) -> Look {
+        if !base.command.arguments.iter().any(|word| is_unit(word)) {
+            return Look::Same;
+        }
+        // Most changes leave the directives alone, and cost no more than this.
+        match self.lost(base.root, adapted.root, forest) {
+            Ok(Some(true)) => {}
+            Ok(None) => return Look::Wants,
+            Ok(Some(false)) | Err(_) => return Look::Same,
+        }
+        let (Ok(before), Ok(now)) = (files(forest, base.root), files(forest, adapted.root)) else {
+            return Look::Same;
+        };
+        let Some(search) = SearchPath::new(&base.command) else { return Look::Same };
+        let roots = roots(&base.command, &search, &now);
+        if roots.is_empty() {
+            return Look::Same;
+        }
+        let unknown = before.values().chain(now.values());
+        self.wanted.extend(unknown.filter(|digest| !self.texts.contains_key(digest)));
+        if !self.wanted.is_empty() {
+            return Look::Wants;
+        }
+        let Some(still) = self.reached(&now, &roots, &search, true) else { return Look::Same };
+        let Some(then) = self.reached(&before, &roots, &search, false) else { return Look::Same };
+        let stages = stages(base, recorded, today, forest);
+        let left_out = now.iter().filter(|(path, content)| {
+            // Whatever is left out can be put back.
+            let there = || source(path, &stages, today, forest);
+            let unread = then.contains(path) && !still.contains(path);
+            unread && there().is_some_and(|file| file.digest == **content)
+        });
+        let left_out: Vec<TreePath> = left_out.map(|(path, _)| path.clone()).collect();
+        let count = left_out.len();
+        match without(forest, adapted.root, left_out) {
+            Some(root) if root != adapted.root => adapted
+                .with_root(root, forest.function())
+                .map_or(Look::Same, |adapted| Look::Without(Box::new(adapted), count)),
+            _ => Look::Same,
+        }
+    }
+
+    /// Whether a file that `before` has is not in `after`, or lost an include directive there; `None`
+    /// if that follows from contents that are not known yet.
+    fn lost(
+        &mut self,
+        before: Digest,
+        after: Digest,
+        forest: &Forest,
+    ) -> Result<Option<bool>, MissingDirectory> {
+        if before == after {
+            return Ok(Some(false));
+        }
+        if let Some(known) = self.lost.get(&(before, after)) {
+            return Ok(Some(*known));
+        }
+        let (old, new) = (forest.require(&before)?, forest.require(&after)?);
+        let mut lost = Some(false);
+        let mut add = |one: Option<bool>| match one {
+            Some(true) => lost = Some(true),
+            None if lost == Some(false) => lost = None,
+            _ => {}
+        };
+        for (name, file) in old.files() {
+            match new.get(name) {
+                Some(Node::File(other)) if other.digest == file.digest => {}
+                Some(Node::File(other)) => add(self.lost_directive(file.digest, other.digest)),
+                _ => add(Some(true)),
+            }
+        }
+        for (name, below) in old.directories() {
+            match new.child(name) {
+                Some(other) => add(self.lost(*below, other, forest)?),
+                None => add(Some(!is_hollow(forest, forest.require(below)?))),
+            }
+        }
+        if let Some(known) = lost {
+            self.lost.insert((before, after), known);
+        }
+        Ok(lost)
+    }
+
+    fn lost_directive(&mut self, before: Digest, after: Digest) -> Option<bool> {
+        match (self.texts.get(&before), self.texts.get(&after)) {
+            (Some(Some(before)), Some(Some(after))) => {
+                Some(before.iter().any(|include| after.binary_search(include).is_err()))
+            }
+            (Some(_), Some(_)) => Some(false),
+            (one, other) => {
+                self.wanted.extend(one.is_none().then_some(before));
+                self.wanted.extend(other.is_none().then_some(after));
+                None
+            }
+        }
+    }
+
+    /// The files that directives lead to, `roots` among them. `None` if the text of one is not known,
+    /// and `strict`.
+    fn reached<'a>(
+        &self,
+        files: &'a Files,
+        roots: &HashSet<TreePath>,
+        search: &SearchPath,
+        strict: bool,
+    ) -> Option<HashSet<&'a TreePath>> {
+        let mut reached: HashSet<&TreePath> = HashSet::new();
+        let mut todo: Vec<(&TreePath, &Digest)> =
+            files.iter().filter(|(path, _)| roots.contains(*path)).collect();
+        while let Some((path, content)) = todo.pop() {
+            if !reached.insert(path) {
+                continue;
+            }
+            let Some(includes) = self.texts.get(content).and_then(Option::as_ref) else {
+                if strict {
+                    return None;
+                }
+                continue;
+            };
+            for include in includes {
+                let mut places = search.places(path, &include.name, include.quoted);
+                todo.extend(places.find_map(|place| files.get_key_value(&place)));
+            }
+        }
+        Some(reached)
+    }
+}
+
+fn is_unit(word: &str) -> bool {
+    word.rsplit_once('.').is_some_and(|(_, suffix)| UNITS.contains(&suffix))
+}
+
+/// Whether there is no file in a directory.
+fn is_hollow(forest: &Forest, directory: &Directory) -> bool {
+    let hollow = |digest: &Digest| forest.get(digest).is_some_and(|below| is_hollow(forest, below));
+    directory.files().is_empty() && directory.directories().iter().all(|(_, below)| hollow(below))
+}
+
+fn files(forest: &Forest, root: Digest) -> Result<Files, MissingDirectory> {
+    let mut files = Files::new();
+    forest.leaves(root, &mut |path, node| {
+        if let Node::File(file) = node {
+            files.insert(path.clone(), file.digest);
+        }
+    })?;
+    Ok(files)
+}
+
+/// The files that the command names; none if there is nothing among them to compile.
+fn roots(command: &reapi::Command, search: &SearchPath, files: &Files) -> HashSet<TreePath> {
+    let units = command.arguments.iter().filter(|word| is_unit(word));
+    let mut units = units.filter_map(|word| search.named(word));
+    if !units.any(|path| files.contains_key(&path)) {
+        return HashSet::new();
+    }
+    // A header may be named with an option, and looked for in folders.
+    let named = |path: &TreePath| {
+        let name = path.names().last().map_or("", |name| name.as_str());
+        command.arguments.iter().any(|word| word.ends_with(name))
+    };
+    files.keys().filter(|path| named(path)).cloned().collect()
+}
+
+/// The tree without these files, and without directories that have nothing else.
+fn without(forest: &mut Forest, root: Digest, gone: Vec<TreePath>) -> Option<Digest> {
+    let mut gone: BTreeMap<TreePath, Option<Node>> =
+        gone.into_iter().map(|path| (path, None)).collect();
+    let mut folders: BTreeMap<TreePath, usize> = BTreeMap::new();
+    for path in gone.keys() {
+        *folders.entry(path.split_last()?.0).or_default() += 1;
+    }
+    // The deepest first: what is left out of one may be all that the one above has.
+    while let Some(folder) = folders.keys().max_by_key(|path| path.names().len()).cloned() {
+        let count = folders.remove(&folder)?;
+        let Some((above, _)) = folder.split_last() else { break };
+        let Ok(Some(Node::Directory(digest))) = forest.lookup(root, &folder) else { return None };
+        if forest.get(&digest)?.entries().count() == count {
+            *folders.entry(above).or_default() += 1;
+            gone.insert(folder, None);
+        }
+    }
+    forest.edit(root, &gone).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use forerunner_merkle::{DigestFunction, File, TreeBuilder};
+
+    fn tree(forest: &mut Forest, paths: &[&str]) -> Digest {
+        let mut builder = TreeBuilder::new();
+        for path in paths {
+            let digest = DigestFunction::Sha256.digest(path.as_bytes());
+            let path = TreePath::parse(path).expect("a path");
+            builder.file(&path, File::new(digest, false)).expect("free");
+        }
+        builder.build(forest)
+    }
+
+    #[test]
+    fn folders_go_with_their_last_file() {
+        let mut forest = Forest::new(DigestFunction::Sha256);
+        let root = tree(&mut forest, &["w/a.c", "w/i/j/a.h", "w/i/k/b.h", "w/l/c.h", "w/l/d.h"]);
+        let path = |text: &str| TreePath::parse(text).expect("a path");
+        let gone = ["w/i/j/a.h", "w/i/k/b.h", "w/l/c.h"].map(path).to_vec();
+        let expected = tree(&mut forest, &["w/a.c", "w/l/d.h"]);
+        assert_eq!(without(&mut forest, root, gone), Some(expected));
+        let all = files(&forest, root).expect("files").into_keys().collect();
+        let empty = forest.insert(Directory::default());
+        assert_eq!(without(&mut forest, root, all), Some(empty));
+    }
+}

@@ -1,0 +1,133 @@
+//! Headers that begin to include others, and headers that cease to: the adapted action has the files
+//! that the compiler reads, no more and no fewer.
+
+use forerunner_tests::run;
+use serde_json::{Value, json};
+
+use crate::speculate_prime::{Files, Home, prepared};
+
+fn primed(home: &Home, graph: &str) -> Value {
+    let text = run(&mut home.speculate(&["prime", "--json", "--graph", graph]));
+    serde_json::from_str(&text).expect("JSON")
+}
+
+/// A header begins to include one that is there, and that includes a new one; it no longer includes
+/// one that is gone. The action that the build will ask for has exactly the new files.
+#[test]
+fn new_includes_are_found() {
+    let home = Home::new();
+    // Says what gcc says of what is missing.
+    let script = "for h in b.h sub/c.h; do if grep -q two a.h && ! test -e inc/$h; then \
+        echo \"a.h:1:10: fatal error: $h: No such file or directory\" >&2; exit 1; fi; done; \
+        cat a.c a.h inc/b.h inc/sub/c.h > a.o";
+    let record = |output: &str, inputs: Files<'_>| {
+        let command = ["/bin/sh", "-e", "-c", script, "cc", "-Iinc"];
+        home.recorded_command(&command, ("a.o", output), inputs)
+    };
+    let base = record("x", &[("work/a.c", "a"), ("work/a.h", "one"), ("work/inc/gone.h", "gone")]);
+    let graph = prepared(
+        &home,
+        &[base],
+        &[("a.c", "a"), ("a.h", "one"), ("inc/gone.h", "gone"), ("inc/sub/c.h", "c")],
+        &[("a.c", "a"), ("a.h", "two"), ("inc/b.h", "b"), ("inc/sub/c.h", "c")],
+    );
+    let value = primed(&home, &graph);
+    assert_eq!((&value["total"]["executed"], &value["total"]["tries"]), (&json!(1), &json!(2)));
+    assert_eq!(value["total"]["recorded"], 1, "{value}");
+    let inputs =
+        [("work/a.c", "a"), ("work/a.h", "two"), ("work/inc/b.h", "b"), ("work/inc/sub/c.h", "c")];
+    let asked = home.command(&["/bin/sh", "-e", "-c", script, "cc", "-Iinc"], "a.o", &inputs);
+    assert_eq!(home.output(&asked).as_deref(), Some("atwobc"));
+}
+
+/// What a compiler would do: follows the directives from `a.c` on, the word HEADER standing for `b.h`,
+/// says what gcc says of what is missing, and makes an object of what it read.
+const COMPILE: &str = "read_it() { cat $1 >> a.o; \
+    for h in $(sed -n 's/^#include HEADER$/b.h/p; s/^#include \"\\(.*\\)\"$/\\1/p' $1); do \
+    for f in inc/$h inc/sub/$h none; do test -e $f && break; done; \
+    if test $f = none; then echo \"$1:1:10: fatal error: $h: No such file or directory\" >&2; \
+    exit 1; fi; (read_it $f); done; }; read_it a.c";
+
+/// A unit that includes `a.h`, which includes what is given; `b.h` includes `sub/d.h`.
+fn compile(home: &Home, header: &str, others: &[&str], output: Option<&str>) -> String {
+    let words = ["/bin/sh", "-e", "-c", COMPILE, "cc", "-Iinc", "-Iinc/sub", "a.c"];
+    let files = inputs(header);
+    let wanted = |path: &str| matches!(path, "a.c" | "inc/a.h") || others.contains(&path);
+    let files = files.iter().filter(|(path, _)| wanted(path));
+    let named: Vec<(String, &str)> =
+        files.map(|(path, content)| (format!("work/{path}"), *content)).collect();
+    let named: Vec<(&str, &str)> =
+        named.iter().map(|(path, content)| (path.as_str(), *content)).collect();
+    let action = match output {
+        Some(output) => home.recorded_command(&words, ("a.o", output), &named),
+        None => home.command(&words, "a.o", &named),
+    };
+    action.to_string()
+}
+
+fn inputs(header: &str) -> [(&str, &str); 5] {
+    [
+        ("a.c", "#include \"a.h\"\n"),
+        ("inc/a.h", header),
+        ("inc/b.h", "#include \"d.h\"\n"),
+        ("inc/c.h", "c\n"),
+        ("inc/sub/d.h", "d\n"),
+    ]
+}
+
+const BOTH: &str = "#include \"b.h\"\n#include \"c.h\"\n";
+
+/// Records the compile of `before`, primes that of `after`; answers with the counts, and whether the
+/// action that reads just `others` has a result.
+fn change(before: &str, read: &[&str], after: &str, others: &[&str]) -> (Value, bool) {
+    let home = Home::new();
+    let base = compile(&home, before, read, Some("x")).parse().expect("a digest");
+    let graph = prepared(&home, &[base], &inputs(before), &inputs(after));
+    // The dry run says the same.
+    let dry = run(&mut home.speculate(&["instantiate", "--graph", &graph]));
+    let value = primed(&home, &graph);
+    let asked = compile(&home, after, others, None);
+    assert_eq!(dry.contains(&asked), value["total"]["tries"] == 0, "{dry}\n{value}");
+    let hit = home.output(&asked.parse().expect("a digest")).is_some();
+    (value["total"].clone(), hit)
+}
+
+/// `a.h` no longer includes `b.h`, so neither that nor what only it includes is read.
+#[test]
+fn what_is_no_longer_included_is_left_out() {
+    let all = ["inc/b.h", "inc/c.h", "inc/sub/d.h"];
+    let (total, hit) = change(BOTH, &all, "new\n#include \"c.h\"\n", &["inc/c.h"]);
+    assert!(hit, "{total}");
+    assert_eq!((&total["executed"], &total["tries"]), (&json!(1), &json!(0)));
+    // It may still come another way.
+    let (total, hit) =
+        change(BOTH, &all, "#include \"c.h\"\n#include \"d.h\"\n", &["inc/c.h", "inc/sub/d.h"]);
+    assert!(hit, "{total}");
+}
+
+/// An include that only the compiler understands takes the place of one that everybody does.
+#[test]
+fn what_was_left_out_wrongly_is_put_back() {
+    let all = ["inc/b.h", "inc/c.h", "inc/sub/d.h"];
+    let after = "#include HEADER\n#include \"c.h\"\n";
+    let (total, hit) = change(BOTH, &all, after, &all);
+    assert!(hit, "{total}");
+    assert_eq!((&total["executed"], &total["tries"]), (&json!(1), &json!(2)));
+}
+
+/// What no directive led to before is an input for a reason that is not ours to judge.
+#[test]
+fn what_was_never_included_stays() {
+    let (before, after) = ("#include \"c.h\"\n", "new\n");
+    let (total, hit) = change(before, &["inc/b.h", "inc/c.h"], after, &["inc/b.h"]);
+    assert!(hit, "{total}");
+}
+
+/// A new include of a file that no source is: nothing can be done, and that is said.
+#[test]
+fn what_is_nowhere_is_a_reason_of_its_own() {
+    let all = ["inc/b.h", "inc/c.h", "inc/sub/d.h"];
+    let (total, hit) = change(BOTH, &all, "#include \"nowhere.h\"\n", &[]);
+    assert!(!hit, "{total}");
+    assert_eq!(total["skipped"], json!({ "shape-changed": 1 }), "{total}");
+}
