@@ -113,8 +113,9 @@ fn understand<'a>(
     let mut identity = String::new();
     let mut machine = String::new();
     let mut salt = settings.salt.clone();
+    let mut environment = session.environment.clone();
     if salted {
-        identity = toolchain::of_compiler(
+        let found = toolchain::of_compiler(
             session,
             &program,
             is_clang,
@@ -122,8 +123,15 @@ fn understand<'a>(
             work,
             &parsed.words,
             parsed.native,
-        )?
-        .0;
+        )?;
+        identity = found.text;
+        // The salt says which programs are found by it; another terminal may well have another.
+        if let Some(path) = found.path.filter(|_| !settings.env_to_read.contains("PATH"))
+            && !settings.preserve_env
+        {
+            environment.retain(|(name, _)| name != "PATH");
+            environment.push(("PATH".to_owned(), path));
+        }
         salt = format!("{salt}{}toolchain {identity}", if salt.is_empty() { "" } else { " " });
     } else if parsed.native {
         return Err(Reason::Native);
@@ -162,7 +170,7 @@ fn understand<'a>(
         environment: environment::select(
             settings,
             Reader::Compiler(known.family),
-            &session.environment,
+            &environment,
             &session.rules,
         ),
         platform,

@@ -4,10 +4,11 @@
 //! So its programs, their libraries and their plugins are digested, and the digest goes into the
 //! action's salt. Which files these are is asked once and kept with the files' stamps.
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use crate::bytes_io::{Reader, Writer, replace_file};
-use crate::command::Family;
+use crate::command::{Family, compiler};
 use crate::link::elf::LibraryPath;
 use crate::reason::Reason;
 use crate::run;
@@ -15,15 +16,22 @@ use crate::session::Session;
 use crate::settings::Work;
 use crate::stamp::{self, STAMP_BYTES, Stamp};
 
-const MAGIC: &[u8] = b"forerunner toolchain 1\n";
+const MAGIC: &[u8] = b"forerunner toolchain 2\n";
 
 /// What identifies a tool.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Identity(pub String);
+pub struct Identity {
+    /// Differs for tools that may make something else.
+    pub text: String,
+    /// As much of PATH as its programs are found by, so that an action need not have the whole.
+    /// `None` if any of it may matter.
+    pub path: Option<String>,
+}
 
 /// Programs that gcc starts, by what it does.
-const GCC_COMPILE: &[&str] = &["cc1", "cc1plus", "as"];
-const GCC_LINK: &[&str] = &["cc1", "cc1plus", "as", "collect2", "ld", "lto1", "lto-wrapper"];
+const GCC_COMPILE: &[&str] = &["cc1", "cc1plus", "as", "objcopy"];
+const GCC_LINK: &[&str] =
+    &["cc1", "cc1plus", "as", "objcopy", "collect2", "ld", "lto1", "lto-wrapper"];
 const CLANG_LINK: &[&str] = &["ld"];
 
 /// Options that change which programs are started.
@@ -106,7 +114,8 @@ pub fn of_compiler(
         Ok(())
     })?;
     if native {
-        identity.0 = format!("{}+{}", identity.0, native_flags(program, is_clang, family, words)?);
+        let native = native_flags(program, is_clang, family, words)?;
+        identity.text = format!("{}+{native}", identity.text);
     }
     Ok(identity)
 }
@@ -158,6 +167,8 @@ fn answer(program: &str, arguments: &[String]) -> Result<String, Reason> {
 struct Found {
     files: Vec<(String, PathBuf)>,
     absent: Vec<PathBuf>,
+    /// Entries of PATH in which something was found.
+    entries: Vec<String>,
 }
 
 impl Found {
@@ -171,10 +182,36 @@ impl Found {
             let candidate = Path::new(&session.directory).join(directory).join(path);
             if candidate.is_file() {
                 self.files.push((role.to_owned(), candidate));
+                self.entries.push(directory.to_owned());
                 return;
             }
             self.absent.push(candidate);
         }
+    }
+
+    /// As much of PATH as everything was found by. Nothing is known of a program that is a script,
+    /// or a launcher in disguise.
+    fn needed_path(&self, session: &Session, program: &str, real: &Path) -> Option<String> {
+        let name = real.file_name()?.to_str()?;
+        compiler::recognise(name, None)?;
+        let mut magic = [0; 4];
+        std::fs::File::open(real).and_then(|mut file| file.read_exact(&mut magic)).ok()?;
+        let path = session.variable("PATH")?;
+        if magic != *b"\x7fELF" || path.split(':').any(|entry| !entry.starts_with('/')) {
+            return None;
+        }
+        let needed = |entry: &&str| {
+            let entry = entry.trim_end_matches('/');
+            self.entries.iter().any(|found| found.trim_end_matches('/') == entry)
+                || program.rsplit_once('/').is_some_and(|(folder, _)| folder == entry)
+        };
+        let mut entries: Vec<&str> = Vec::new();
+        for entry in path.split(':').filter(needed) {
+            if !entries.contains(&entry) {
+                entries.push(entry);
+            }
+        }
+        (!entries.is_empty()).then(|| entries.join(":"))
     }
 }
 
@@ -205,8 +242,9 @@ fn remembered(
         return Ok(identity);
     }
     let mut found = Found::default();
-    found.files.push(("driver".to_owned(), real));
+    found.files.push(("driver".to_owned(), real.clone()));
     find(&mut found)?;
+    let needed = found.needed_path(session, program, &real);
     let mut path = LibraryPath::of_machine();
     path.first = session
         .variable("LD_LIBRARY_PATH")
@@ -219,10 +257,10 @@ fn remembered(
     for library in path.closure(&programs).found {
         found.files.push(("library".to_owned(), library));
     }
-    digest(&found, place.as_deref())
+    digest(&found, needed, place.as_deref())
 }
 
-fn digest(found: &Found, place: Option<&Path>) -> Result<Identity, Reason> {
+fn digest(found: &Found, needed: Option<String>, place: Option<&Path>) -> Result<Identity, Reason> {
     let mut lines = Vec::new();
     let mut writer = Writer(MAGIC.to_vec());
     writer.small(found.files.len());
@@ -249,10 +287,12 @@ fn digest(found: &Found, place: Option<&Path>) -> Result<Identity, Reason> {
     lines.dedup();
     let identity = blake3::hash(lines.concat().as_bytes()).to_hex()[..32].to_owned();
     writer.text(&identity);
+    // An entry of PATH is absolute.
+    writer.text(needed.as_deref().unwrap_or("none"));
     if let Some(place) = place.filter(|_| settled) {
         replace_file(place, &writer.0);
     }
-    Ok(Identity(identity))
+    Ok(Identity { text: identity, path: needed })
 }
 
 fn recall(place: &Path) -> Option<Identity> {
@@ -272,5 +312,7 @@ fn recall(place: &Path) -> Option<Identity> {
             return None;
         }
     }
-    Some(Identity(reader.text()?.to_owned()))
+    let text = reader.text()?.to_owned();
+    let path = Some(reader.text()?.to_owned()).filter(|path| path != "none");
+    Some(Identity { text, path })
 }

@@ -76,7 +76,7 @@ pub fn job(session: &Session, request: &Request) -> Result<(Job, Listed), Reason
     let platform = settings.platform_for(Work::Tool);
     let mut salt = settings.salt.clone();
     if settings.toolchain_salt && !platform.contains_key("chrootRootDigest") {
-        let identity = toolchain::of_tool(session, &request.program, &request.parts)?.0;
+        let identity = toolchain::of_tool(session, &request.program, &request.parts)?.text;
         salt = format!("{salt}{}toolchain {identity}", if salt.is_empty() { "" } else { " " });
     }
     let mut arguments = vec![session.rules.rewrite_program(&request.program)];

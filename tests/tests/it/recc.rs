@@ -8,6 +8,7 @@ mod plain;
 mod reference;
 mod remote;
 mod sandbox;
+mod search;
 mod shared;
 mod signals;
 mod watched;
