@@ -4,6 +4,7 @@ pub mod compiler;
 pub mod flags;
 pub mod parse;
 pub mod products;
+pub mod profile;
 pub mod response;
 pub mod sources;
 

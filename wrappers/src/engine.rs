@@ -93,6 +93,8 @@ pub struct Job {
     pub passages: Vec<String>,
     /// Inputs that the tool's own list does not show, such as response files.
     pub further_inputs: Vec<String>,
+    /// Files that are inputs if they are there.
+    pub possible_inputs: Vec<String>,
     /// How the inputs can be learned from the run itself.
     pub cold: Option<Cold>,
     /// Whether a manifest says anything: not for tools whose inputs stand on the command line.
@@ -110,11 +112,16 @@ pub struct Job {
 /// A command whose run tells its inputs.
 #[derive(Clone, Debug)]
 pub struct Cold {
-    /// Options to add, if the command does not already write what is wanted. `{}` stands for the
-    /// file.
-    pub options: Vec<String>,
+    /// The command that is run, so that it writes what is wanted. `{}` stands for the file.
+    pub real: Vec<String>,
+    /// Variables that it gets besides; the same.
+    pub environment: Vec<(String, String)>,
     /// The file that the command writes anyway.
     pub own: Option<String>,
+    /// Inputs that are not in it.
+    pub besides: Vec<String>,
+    /// The command would have written another: [`Inputs::write_rule`].
+    pub other_rule: bool,
 }
 
 /// What is known of a compile command's sources.
@@ -149,6 +156,12 @@ pub trait Inputs {
 
     /// Where headers are searched, without the inputs.
     fn search_path(&mut self) -> Option<SearchPath>;
+
+    /// Writes the dependency file that the command was to write, from the one with all inputs;
+    /// answers whether that could be done.
+    fn write_rule(&mut self, _all: &std::path::Path) -> bool {
+        false
+    }
 }
 
 /// The engine at work on one command.
@@ -265,7 +278,7 @@ impl Engine<'_> {
     /// Runs the real command; what it changes in place stays whole even so.
     fn plainly(&mut self, job: &Job) -> Outcome {
         match job.in_place {
-            Some(_) => self.run_tool(job, &[]).1,
+            Some(_) => self.run_tool(job).1,
             None => Outcome::Replace(job.real.clone()),
         }
     }
@@ -586,6 +599,7 @@ impl Job {
         key.add_all(self.platform.iter().flat_map(|(name, value)| [name, value]));
         key.add_all(self.products.iter().flat_map(|p| [&p.remote, &p.local]));
         key.add_all(&self.output_directories);
+        key.add_all(&self.possible_inputs);
         key.add(&self.salt);
         key.add(format!(
             "{} {} {} {} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {}",

@@ -65,9 +65,113 @@ fn words(text: &str) -> Vec<String> {
     words
 }
 
+/// A rule as gcc lays it out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GccRule {
+    /// As they stand there, quoted.
+    targets: Vec<String>,
+    /// As they stand there, quoted.
+    prerequisites: Vec<String>,
+    /// Whether each prerequisite but the first has an empty rule of its own (`-MP`).
+    phony: bool,
+}
+
+impl GccRule {
+    /// Reads a rule; `None` if gcc would have laid it out otherwise.
+    #[must_use]
+    pub fn read(text: &str) -> Option<Self> {
+        let joined = text.replace("\\\n", " ");
+        let (line, rest) = joined.split_once('\n')?;
+        let prerequisites = after_target(line)?;
+        let targets = line[..line.len() - prerequisites.len()].strip_suffix(':')?;
+        let rule = Self {
+            targets: quoted(targets),
+            prerequisites: quoted(prerequisites),
+            phony: !rest.is_empty(),
+        };
+        (rule.text() == text).then_some(rule)
+    }
+
+    /// The prerequisites by their names.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        self.prerequisites.iter().flat_map(|quoted| words(quoted)).collect()
+    }
+
+    /// Leaves out prerequisites.
+    pub fn keep(&mut self, wanted: impl Fn(&str) -> bool) {
+        self.prerequisites.retain(|quoted| words(quoted).iter().any(|name| wanted(name)));
+    }
+
+    /// As gcc writes it: lines of at most 72 columns if the names allow it.
+    #[must_use]
+    pub fn text(&self) -> String {
+        const COLUMNS: usize = 72;
+        let mut text = String::new();
+        let add = |text: &mut String, names: &[String], mut column: usize| {
+            for name in names {
+                if column > 0 {
+                    if column + name.len() > COLUMNS {
+                        text.push_str(" \\\n");
+                        column = 0;
+                    }
+                    text.push(' ');
+                    column += 1;
+                }
+                text.push_str(name);
+                column += name.len();
+            }
+            column
+        };
+        let column = add(&mut text, &self.targets, 0);
+        text.push(':');
+        add(&mut text, &self.prerequisites, column + 1);
+        text.push('\n');
+        for name in self.prerequisites.iter().skip(1).filter(|_| self.phony) {
+            text.push_str(name);
+            text.push_str(":\n");
+        }
+        text
+    }
+}
+
+/// The words of a list as they stand there, quoted.
+fn quoted(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut word = String::new();
+    let mut backslashes = 0;
+    for character in text.chars() {
+        if matches!(character, ' ' | '\t') && backslashes % 2 == 0 {
+            if !word.is_empty() {
+                found.push(std::mem::take(&mut word));
+            }
+            continue;
+        }
+        backslashes = if character == '\\' { backslashes + 1 } else { 0 };
+        word.push(character);
+    }
+    if !word.is_empty() {
+        found.push(word);
+    }
+    found
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rules_of_gcc_are_laid_out_as_gcc_does() {
+        let text = "a.o: a.c /usr/include/stdc-predef.h inc/sp\\ ace.h /usr/include/stdio.h \\\n /usr/include/x86_64-linux-gnu/bits/libc-header-start.h b.h\ninc/x.h:\n";
+        assert_eq!(GccRule::read(text), None, "the phony rules are others");
+        let text = text.replace("inc/x.h:\n", "/usr/include/stdc-predef.h:\ninc/sp\\ ace.h:\n/usr/include/stdio.h:\n/usr/include/x86_64-linux-gnu/bits/libc-header-start.h:\nb.h:\n");
+        let mut rule = GccRule::read(&text).expect("a rule");
+        assert_eq!(rule.names()[2], "inc/sp ace.h");
+        rule.keep(|name| !name.starts_with("/usr/"));
+        assert_eq!(rule.text(), "a.o: a.c inc/sp\\ ace.h b.h\ninc/sp\\ ace.h:\nb.h:\n");
+        assert_eq!(GccRule::read("a.o:  a.c\n"), None);
+        assert_eq!(GccRule::read("a.o: a.c"), None);
+    }
 
     #[test]
     fn rules_of_compilers() {

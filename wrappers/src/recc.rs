@@ -2,6 +2,7 @@
 
 mod force;
 mod inputs;
+mod narrow;
 
 use bytes::Bytes;
 
@@ -162,10 +163,12 @@ fn understand<'a>(
         forced: parsed.forced.clone(),
         precompiled: !is_clang,
     });
+    // Compilers believe PWD if it leads to the same place.
+    let logical = session.variable("PWD").unwrap_or(&session.directory);
+    let directories = [session.directory.as_str(), logical];
     let job = Job {
         work,
         label: if work == Work::Link { "link" } else { "compile" }.to_owned(),
-        real,
         arguments: parsed.arguments.clone(),
         environment: environment::select(
             settings,
@@ -192,7 +195,9 @@ fn understand<'a>(
         directories: parsed.directories.clone(),
         passages: parsed.passages.clone(),
         further_inputs: parsed.response_files.iter().chain(&parsed.named_inputs).cloned().collect(),
-        cold: cold(&parsed, &compiled),
+        possible_inputs: parsed.profile.files(&directories),
+        cold: cold(session, &parsed, &compiled, &real, is_clang),
+        real,
         manifest: true,
         sources,
         stdin: None,
@@ -228,17 +233,53 @@ fn override_products(session: &Session, parsed: &Parsed) -> Vec<Product> {
     files.map(|path| Product { remote: path.clone(), local: path.clone() }).collect()
 }
 
-/// Whether a run can tell what it read: one source, and options that change nothing else.
-fn cold(parsed: &Parsed, compiled: &[&(String, InputKind)]) -> Option<Cold> {
-    let one = parsed.kind == Kind::Compile && compiled.len() == 1 && parsed.inputs.len() == 1;
-    if !one || parsed.recorded || parsed.words.iter().any(|word| word == "-MG") {
+/// How a run can tell what it read, by options that change nothing else.
+fn cold(
+    session: &Session,
+    parsed: &Parsed,
+    compiled: &[&(String, InputKind)],
+    real: &[String],
+    is_clang: bool,
+) -> Option<Cold> {
+    let whole = parsed.kind == Kind::Compile
+        && !compiled.is_empty()
+        && compiled.len() == parsed.inputs.len();
+    if !whole || parsed.recorded || parsed.words.iter().any(|word| word == "-MG") {
         return None;
     }
+    let cold = Cold {
+        real: real.to_vec(),
+        environment: Vec::new(),
+        own: None,
+        besides: Vec::new(),
+        other_rule: false,
+    };
+    let more = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
     match (parsed.deps, &parsed.deps_file) {
-        (Deps::None, _) => {
-            Some(Cold { options: ["-MD", "-MF", "{}"].map(str::to_owned).to_vec(), own: None })
+        (Deps::None, _) if compiled.len() == 1 => {
+            let real = [real, &more(&["-MD", "-MF", "{}"])].concat();
+            Some(Cold { real, ..cold })
         }
-        (Deps::All, Some(file)) => Some(Cold { options: Vec::new(), own: Some(file.clone()) }),
+        // gcc starts one compiler after the other, and each would write a file of its own; to this
+        // one they append. It names headers only.
+        (Deps::None, _) if !is_clang && !has_blanks(&session.settings.tmpdir) => Some(Cold {
+            environment: vec![("SUNPRO_DEPENDENCIES".to_owned(), "{} all".to_owned())],
+            besides: compiled.iter().map(|(path, _)| path.clone()).collect(),
+            ..cold
+        }),
+        (Deps::All, Some(file)) if compiled.len() == 1 => {
+            Some(Cold { own: Some(file.clone()), ..cold })
+        }
+        (Deps::User, Some(_)) if compiled.len() == 1 && !is_clang => {
+            let at = inputs::only_user_deps(session, parsed, real)?;
+            let mut real = [real, &more(&["-MF", "{}"])].concat();
+            real[at] = "-MD".to_owned();
+            Some(Cold { real, other_rule: true, ..cold })
+        }
         _ => None,
     }
+}
+
+fn has_blanks(path: &std::path::Path) -> bool {
+    path.to_string_lossy().contains([' ', '\t'])
 }

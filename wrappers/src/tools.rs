@@ -119,6 +119,7 @@ pub fn job(session: &Session, request: &Request) -> Result<(Job, Listed), Reason
         directories: Vec::new(),
         passages: Vec::new(),
         further_inputs: Vec::new(),
+        possible_inputs: Vec::new(),
         cold: None,
         manifest: false,
         sources: None,

@@ -5,12 +5,15 @@ mod edited;
 mod knowing;
 mod names;
 mod plain;
+mod profile;
 mod reference;
 mod remote;
+mod rules;
 mod sandbox;
 mod search;
 mod shared;
 mod signals;
+mod sysroot;
 mod watched;
 
 use std::path::{Path, PathBuf};

@@ -69,8 +69,16 @@ pub enum Effect {
     SplitDwarf,
     /// `.su` files are written.
     StackUsage,
-    /// Its value is profile data, if it is a file.
+    /// Its value is profile data, or a directory of it.
     ProfileFile,
+    /// Profile data is read whose files it does not name.
+    ProfileUse,
+    /// Its value is a directory of profile data.
+    ProfileDirectory,
+    /// Changes the names of files with profile data.
+    ProfileShortened,
+    /// Samples are read from its value.
+    Samples,
     /// `-march=` and the like: `native` is special.
     Machine,
     /// Changes how the compiler finds its programs.
@@ -107,8 +115,9 @@ const fn clang(name: &'static str, shape: Shape, effect: Effect) -> Flag {
 use Effect::{
     Assembler, AssemblerList, Compile, Coverage, DepsAll, DepsFile, DepsTarget, DepsUser,
     Directory, EmptyDirectories, Frontend, IncludeFile, Input, Language, Linker, Machine, Output,
-    Pass, PassOnly, Path, Preprocessor, PreprocessorList, ProfileFile, ProfileNote, Programs,
-    Recorded, Refuse, SplitDwarf, StackUsage,
+    Pass, PassOnly, Path, Preprocessor, PreprocessorList, ProfileDirectory, ProfileFile,
+    ProfileNote, ProfileShortened, ProfileUse, Programs, Recorded, Refuse, Samples, SplitDwarf,
+    StackUsage,
 };
 use Shape::{Either, Equals, Prefix, Separate, Word, WordOrEquals};
 
@@ -166,8 +175,8 @@ pub const FLAGS: &[Flag] = &[
     clang("-dependency-file", Separate, Refuse(Reason::Dump)),
     both("-dynamic", Word, Pass),
     both("-e", Separate, Linker),
-    both("-fauto-profile", WordOrEquals, Refuse(Reason::Profile)),
-    both("-fbranch-probabilities", Word, Refuse(Reason::Profile)),
+    both("-fauto-profile", WordOrEquals, Samples),
+    both("-fbranch-probabilities", Word, ProfileUse),
     both("-fcallgraph-info", WordOrEquals, Refuse(Reason::Dump)),
     both("-fcompare-debug", Prefix, Refuse(Reason::CompareDebug)),
     both("-fcs-profile-use", WordOrEquals, Refuse(Reason::Profile)),
@@ -182,12 +191,15 @@ pub const FLAGS: &[Flag] = &[
     clang("-fpass-plugin=", Equals, Refuse(Reason::Plugin)),
     both("-fplugin", Prefix, Refuse(Reason::Plugin)),
     clang("-fprebuilt-module-path", Prefix, Refuse(Reason::Modules)),
+    both("-fprofile-dir=", Equals, ProfileDirectory),
+    both("-fprofile-generate=", Equals, ProfileDirectory),
     both("-fprofile-note=", Equals, ProfileNote),
+    both("-fprofile-prefix-path=", Equals, ProfileShortened),
     clang("-fprofile-instr-use", WordOrEquals, Refuse(Reason::Profile)),
     clang("-fprofile-instr-use=", Equals, ProfileFile),
     clang("-fprofile-sample-use", WordOrEquals, Refuse(Reason::Profile)),
     clang("-fprofile-sample-use=", Equals, ProfileFile),
-    both("-fprofile-use", WordOrEquals, Refuse(Reason::Profile)),
+    both("-fprofile-use", WordOrEquals, ProfileUse),
     clang("-fprofile-use=", Equals, ProfileFile),
     both("-frecord-gcc-switches", Word, Recorded),
     clang("-frecord-command-line", Word, Recorded),

@@ -4,6 +4,7 @@ use crate::paths::{self, PathRules};
 use crate::reason::Reason;
 
 use super::flags::{self, Effect, Shape};
+use super::profile::Profile;
 use super::response::Expanded;
 use super::sources::{self, InputKind};
 use super::{Compiler, Family, Product};
@@ -74,6 +75,8 @@ pub struct Parsed {
     pub native: bool,
     /// The linker's map is one of the outputs.
     pub writes_map: bool,
+    /// Profile data that is read.
+    pub profile: Profile,
 }
 
 /// What is gathered on the way.
@@ -105,6 +108,7 @@ pub(super) struct Draft<'a> {
     language: Option<InputKind>,
     recorded: bool,
     native: bool,
+    pub(super) profile: Profile,
 }
 
 /// How a command is to be read.
@@ -195,6 +199,7 @@ impl<'a> Draft<'a> {
             language: None,
             recorded: false,
             native: false,
+            profile: Profile::default(),
         }
     }
 
@@ -320,14 +325,38 @@ impl<'a> Draft<'a> {
                 self.deps_arguments.push(word.to_owned());
             }
             Effect::ProfileFile => {
-                // gcc makes names from such a value, and clang from a directory; a file is a file.
                 let local = paths::absolute(value, &self.rules.directory);
-                if !std::path::Path::new(&local).is_file() {
+                let path = std::path::Path::new(&local);
+                // What clang looks for in a directory; a file is a file.
+                let file = match path.is_dir() {
+                    true => format!("{}/default.profdata", value.trim_end_matches('/')),
+                    false => value.to_owned(),
+                };
+                if path.is_dir() && !self.anywhere || !path.exists() {
                     return Err(Reason::Profile);
                 }
-                self.named_inputs.push(value.to_owned());
+                self.named_inputs.push(file);
                 self.add(flag.name, &rewritten(), false);
                 self.deps_arguments.push(word.to_owned());
+            }
+            Effect::ProfileUse | Effect::ProfileDirectory | Effect::Samples => {
+                let value = word.split_once('=').map(|(_, value)| value.to_owned());
+                match flag.effect {
+                    Effect::Samples => {
+                        let file = value.unwrap_or_else(|| "fbdata.afdo".to_owned());
+                        self.profile.samples.push(file);
+                    }
+                    Effect::ProfileUse if self.is_clang => {
+                        self.named_inputs.push("default.profdata".to_owned());
+                    }
+                    _ => self.profile.directories.extend(value),
+                }
+                self.profile.used |= flag.effect != Effect::ProfileDirectory;
+                self.both(word);
+            }
+            Effect::ProfileShortened => {
+                self.profile.shortened = true;
+                self.both(word);
             }
             Effect::SplitDwarf => {
                 self.split_dwarf = word != "-gsplit-dwarf=single";
@@ -470,6 +499,7 @@ impl<'a> Draft<'a> {
             self.maps = self.map_files(&expanded.words)?;
         }
         let writes_map = !self.maps.is_empty();
+        let profile = self.profile(kind, &expanded.words)?;
         let products = match context.outputs_named {
             true => Vec::new(),
             false => self.products(kind)?,
@@ -515,39 +545,8 @@ impl<'a> Draft<'a> {
             recorded: self.recorded,
             native: self.native,
             writes_map,
+            profile,
         })
-    }
-
-    /// The files that `-Map` names. What they say of sources compiled on the way has names that are
-    /// made up each time.
-    fn map_files(&self, words: &[String]) -> Result<Vec<String>, Reason> {
-        let mut linker: Vec<&str> = Vec::new();
-        let mut at = words.iter();
-        while let Some(word) = at.next() {
-            if let Some(list) = word.strip_prefix("-Wl,") {
-                linker.extend(list.split(','));
-            } else if word == "-Xlinker" {
-                linker.extend(at.next().map(String::as_str));
-            }
-        }
-        let mut maps = Vec::new();
-        let mut at = linker.into_iter();
-        while let Some(word) = at.next() {
-            let name = word.trim_start_matches('-');
-            match name.strip_prefix("Map=") {
-                Some(file) => maps.push(file.to_owned()),
-                None if name == "Map" && word.starts_with('-') => {
-                    maps.push(at.next().ok_or(Reason::Syntax)?.to_owned());
-                }
-                None => {}
-            }
-        }
-        let fleeting = self.inputs.iter().any(|(_, kind)| *kind != InputKind::Object)
-            || words.iter().any(|word| word.starts_with("-flto"));
-        if !maps.is_empty() && fleeting {
-            return Err(Reason::LinkerFile);
-        }
-        Ok(maps)
     }
 }
 

@@ -88,6 +88,38 @@ impl Draft<'_> {
         }
     }
 
+    /// The files that `-Map` names. What they say of sources compiled on the way has names that are
+    /// made up each time.
+    pub(super) fn map_files(&self, words: &[String]) -> Result<Vec<String>, Reason> {
+        let mut linker: Vec<&str> = Vec::new();
+        let mut at = words.iter();
+        while let Some(word) = at.next() {
+            if let Some(list) = word.strip_prefix("-Wl,") {
+                linker.extend(list.split(','));
+            } else if word == "-Xlinker" {
+                linker.extend(at.next().map(String::as_str));
+            }
+        }
+        let mut maps = Vec::new();
+        let mut at = linker.into_iter();
+        while let Some(word) = at.next() {
+            let name = word.trim_start_matches('-');
+            match name.strip_prefix("Map=") {
+                Some(file) => maps.push(file.to_owned()),
+                None if name == "Map" && word.starts_with('-') => {
+                    maps.push(at.next().ok_or(Reason::Syntax)?.to_owned());
+                }
+                None => {}
+            }
+        }
+        let fleeting = self.inputs.iter().any(|(_, kind)| *kind != InputKind::Object)
+            || words.iter().any(|word| word.starts_with("-flto"));
+        if !maps.is_empty() && fleeting {
+            return Err(Reason::LinkerFile);
+        }
+        Ok(maps)
+    }
+
     fn place(&self, local: String) -> Result<Product, Reason> {
         if local.is_empty() || local == "-" || local.starts_with("/dev/") {
             return Err(Reason::OutputSpecial);

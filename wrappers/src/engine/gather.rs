@@ -74,6 +74,8 @@ impl Engine<'_> {
             return Err(Reason::TextDecides);
         }
         paths.extend(learned.precompiled.iter().cloned());
+        let (possible, absent) = self.possible(job);
+        paths.extend(possible);
         // What `__has_include` finds decides the result without being listed. The reference
         // leaves it out; of the system's headers we do so too, or no action would be shared.
         let (inputs, present) = std::mem::take(&mut learned.present)
@@ -90,9 +92,19 @@ impl Engine<'_> {
             inputs: facts,
             present,
             steadiness: learned.steadiness,
-            absent: merge(learned.absent, gathered),
+            absent: merge(learned.absent, gathered.absent.iter().chain(&absent)),
         });
         Ok(Known { formed, variant })
+    }
+
+    /// Of the files that are inputs if they are there: those that are, and where the others would
+    /// be.
+    pub(super) fn possible(&self, job: &Job) -> (Vec<String>, Vec<PathBuf>) {
+        let local = |path: &String| PathBuf::from(paths::absolute(path, &self.session.directory));
+        let (there, missing): (Vec<&String>, Vec<&String>) =
+            job.possible_inputs.iter().partition(|path| local(path).is_file());
+        let missing = missing.into_iter().map(local).filter(|path| !path.is_dir());
+        (there.into_iter().cloned().collect(), missing.collect())
     }
 
     /// The action for the inputs of a manifest, as they are now.
@@ -292,9 +304,12 @@ fn fact(path: &str, known: &KnownFile) -> InputFact {
 }
 
 /// What must not appear, from both sources.
-fn merge(mut absent: Vec<AbsentNames>, gathered: &Gathered) -> Vec<AbsentNames> {
+fn merge<'a>(
+    mut absent: Vec<AbsentNames>,
+    further: impl Iterator<Item = &'a PathBuf>,
+) -> Vec<AbsentNames> {
     let mut by_directory: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for path in &gathered.absent {
+    for path in further {
         let Some(text) = path.to_str() else { continue };
         let name = paths::file_name(text);
         let directory = text[..text.len() - name.len()].trim_end_matches('/');

@@ -51,9 +51,9 @@ impl Engine<'_> {
         let (captured, outcome) = if job.in_place.is_some() {
             // Inputs that the tool changes must be kept before it does.
             uploaded = self.upload_inputs(cache, &known.formed);
-            self.run_tool(job, &[])
+            self.run_tool(job)
         } else {
-            self.run_tool_while(job, &[], |engine| {
+            self.run_tool_while(job, &job.real, &[], |engine| {
                 uploaded = engine.upload_inputs(cache, &known.formed);
             })
         };
@@ -103,14 +103,25 @@ impl Engine<'_> {
             return self.uncached_job(job, Reason::DepsFailed);
         };
         let shown = file.path().to_string_lossy().into_owned();
-        let options: Vec<String> = cold.options.iter().map(|o| o.replace("{}", &shown)).collect();
+        let real: Vec<String> = cold.real.iter().map(|word| word.replace("{}", &shown)).collect();
+        let environment: Vec<(&str, String)> = cold
+            .environment
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.replace("{}", &shown)))
+            .collect();
         // What changed before this moment must differ in time from what changes after it.
         while stamp::file_clock() <= self.session.begun_tick {
             std::thread::sleep(Duration::from_micros(500));
         }
         let started = stamp::file_clock();
-        let (captured, outcome) = self.run_tool(job, &options);
+        let (captured, outcome) = self.run_tool_while(job, &real, &environment, |_| ());
         let Some(captured) = captured else { return outcome };
+        let wrote = file.path().metadata().is_ok_and(|metadata| metadata.len() > 0);
+        let due = cold.other_rule && (wrote || captured.code() == 0);
+        if due && !inputs.write_rule(file.path()) {
+            // Once more as it stands.
+            return self.uncached_job(job, Reason::DepsFailed);
+        }
         if captured.code() != 0 {
             self.count(&job.label, Fate::Miss, 0, captured.took);
             return outcome;
@@ -119,7 +130,7 @@ impl Engine<'_> {
             || file.path().to_owned(),
             |own| PathBuf::from(paths::absolute(own, &self.session.directory)),
         );
-        let stored = self.learn_from(job, inputs, stats, &rule, started);
+        let stored = self.learn_from(job, cold, inputs, stats, &rule, started);
         match stored {
             Ok(known) => {
                 let _hold = cache.hold();
@@ -147,17 +158,21 @@ impl Engine<'_> {
     fn learn_from(
         &mut self,
         job: &Job,
+        cold: &Cold,
         inputs: &mut dyn Inputs,
         stats: &mut StatCache,
         rule: &Path,
         started: i64,
     ) -> Result<Known, Reason> {
         let text = std::fs::read_to_string(rule).map_err(|_| Reason::DepsFailed)?;
-        let listed = make_rule::prerequisites(&text);
+        let mut listed = make_rule::prerequisites(&text);
         if listed.is_empty() {
             return Err(Reason::DepsFailed);
         }
-        for path in listed.iter().chain(&job.further_inputs) {
+        let missing = cold.besides.iter().filter(|path| !listed.contains(path));
+        listed.extend(missing.cloned().collect::<Vec<_>>());
+        let (possible, _) = self.possible(job);
+        for path in listed.iter().chain(&job.further_inputs).chain(&possible) {
             let metadata = std::fs::metadata(paths::absolute(path, &self.session.directory))
                 .map_err(|_| Reason::InputChanged)?;
             if Stamp::of(&metadata).ctime >= started {
@@ -170,22 +185,19 @@ impl Engine<'_> {
     }
 
     /// Runs the real tool and shows what it says.
-    pub(super) fn run_tool(
-        &mut self,
-        job: &Job,
-        further: &[String],
-    ) -> (Option<Captured>, Outcome) {
-        self.run_tool_while(job, further, |_| ())
+    pub(super) fn run_tool(&mut self, job: &Job) -> (Option<Captured>, Outcome) {
+        self.run_tool_while(job, &job.real, &[], |_| ())
     }
 
-    /// The same, and something else while it runs.
+    /// The same with these words and variables, and something else while it runs.
     fn run_tool_while(
         &mut self,
         job: &Job,
-        further: &[String],
+        real: &[String],
+        environment: &[(&str, String)],
         meanwhile: impl FnOnce(&Self),
     ) -> (Option<Captured>, Outcome) {
-        let Some((program, arguments)) = job.real.split_first() else {
+        let Some((program, arguments)) = real.split_first() else {
             return (None, Outcome::Exit(127));
         };
         let aside =
@@ -203,10 +215,13 @@ impl Engine<'_> {
         let stdin = job.stdin.as_deref().map(<[u8]>::to_vec);
         let (arguments, stdin) = match &aside {
             Some(aside) => (aside.words.clone(), aside.script.clone().or(stdin)),
-            None => ([arguments, further].concat(), stdin),
+            None => (arguments.to_vec(), stdin),
         };
+        let environment: Vec<(&str, &str)> =
+            environment.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let ran = std::thread::scope(|scope| {
-            let running = scope.spawn(|| run::capture(program, &arguments, stdin.as_deref(), &[]));
+            let running =
+                scope.spawn(|| run::capture(program, &arguments, stdin.as_deref(), &environment));
             meanwhile(self);
             running.join().unwrap_or_else(|_| Err(io::Error::other("the thread ended")))
         });

@@ -33,7 +33,7 @@ impl Engine<'_> {
             let response = cache.execute(&known.formed.action, true)?;
             Ok((cache, response.result.unwrap_or_default()))
         });
-        let (captured, outcome) = self.run_tool(job, &[]);
+        let (captured, outcome) = self.run_tool(job);
         let Some(captured) = captured else { return outcome };
         let differences = match executed {
             Ok((cache, result)) => self.differences(&cache, job, captured.code(), &result),

@@ -25,14 +25,15 @@ pub fn linker_words(shown: &str) -> Option<Vec<String>> {
     Some(words)
 }
 
-/// The directories that `ld --verbose` says it searches by default.
+/// The directories that `ld --verbose` says it searches by default; `=` at the start of one stands
+/// for the sysroot.
 #[must_use]
 pub fn search_dirs(verbose: &str) -> Vec<String> {
     verbose
         .split("SEARCH_DIR(")
         .skip(1)
         .filter_map(|rest| rest.split(')').next())
-        .map(|directory| directory.trim_matches('"').trim_start_matches('=').to_owned())
+        .map(|directory| directory.trim_matches('"').to_owned())
         .collect()
 }
 
@@ -102,7 +103,7 @@ mod tests {
         assert_eq!(script_inputs("INCLUDE other.ld"), None);
         assert_eq!(
             search_dirs("x SEARCH_DIR(\"=/usr/lib\"); SEARCH_DIR(\"/lib\");"),
-            ["/usr/lib", "/lib"]
+            ["=/usr/lib", "/lib"]
         );
     }
 }

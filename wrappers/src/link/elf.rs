@@ -1,6 +1,6 @@
 //! The little that is read from ELF files: which libraries they need, and where those are searched.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -80,6 +80,8 @@ where
 pub struct Closure {
     /// Libraries that were found, as the search path names them, sorted.
     pub found: Vec<PathBuf>,
+    /// Places where one was looked for in vain, sorted.
+    pub absent: Vec<PathBuf>,
     /// Some other was not.
     pub missing: bool,
 }
@@ -93,6 +95,9 @@ pub struct LibraryPath {
     pub first: Vec<PathBuf>,
     /// After it.
     pub last: Vec<PathBuf>,
+    /// Where a linker believes the root of the file system to be. Linkers differ in which
+    /// directories they look for there and in which here: every library of the name counts then.
+    pub root: Option<PathBuf>,
 }
 
 impl LibraryPath {
@@ -100,7 +105,7 @@ impl LibraryPath {
     #[must_use]
     pub fn of_machine() -> Self {
         let mut last = Vec::new();
-        read_conf(Path::new("/etc/ld.so.conf"), &mut last, 0);
+        read_conf(Path::new("/etc/ld.so.conf"), Path::new("/"), &mut last, 0);
         for fixed in [
             "/lib/x86_64-linux-gnu",
             "/usr/lib/x86_64-linux-gnu",
@@ -113,7 +118,13 @@ impl LibraryPath {
         ] {
             last.push(PathBuf::from(fixed));
         }
-        Self { directory: PathBuf::from("/"), first: Vec::new(), last }
+        Self { directory: PathBuf::from("/"), last, ..Self::default() }
+    }
+
+    /// Adds what a root has besides.
+    pub fn enter(&mut self, root: &Path) {
+        read_conf(&root.join("etc/ld.so.conf"), root, &mut self.last, 0);
+        self.root = Some(root.to_owned());
     }
 
     /// Every library that `files` need, directly or through each other. The files themselves are
@@ -121,58 +132,77 @@ impl LibraryPath {
     #[must_use]
     pub fn closure(&self, files: &[PathBuf]) -> Closure {
         let mut seen: HashSet<PathBuf> = files.iter().cloned().collect();
-        let mut by_name: HashMap<String, Option<PathBuf>> = HashMap::new();
+        let mut names: HashSet<String> = HashSet::new();
         let mut queue = files.to_vec();
-        let mut found = Vec::new();
-        let mut missing = false;
+        let mut closure = Closure::default();
         while let Some(file) = queue.pop() {
             let Some(dynamic) = dynamic(&self.directory.join(&file)) else { continue };
             let origin = file.parent().unwrap_or(Path::new("/"));
-            for name in &dynamic.needed {
-                let path = by_name
-                    .entry(name.clone())
-                    .or_insert_with(|| self.find(name, &dynamic.run_path, origin))
-                    .clone();
-                missing |= path.is_none();
-                if let Some(path) = path
-                    && seen.insert(path.clone())
-                {
-                    found.push(path.clone());
-                    queue.push(path);
+            for name in dynamic.needed {
+                if names.contains(&name) {
+                    continue;
                 }
+                let mut missing = true;
+                for path in self.places(&name, &dynamic.run_path, origin) {
+                    if !self.directory.join(&path).is_file() {
+                        closure.absent.push(path);
+                        continue;
+                    }
+                    missing = false;
+                    if seen.insert(path.clone()) {
+                        closure.found.push(path.clone());
+                        queue.push(path);
+                    }
+                    if self.root.is_none() {
+                        break;
+                    }
+                }
+                closure.missing |= missing;
+                names.insert(name);
             }
         }
-        found.sort();
-        Closure { found, missing }
+        closure.found.sort();
+        closure.absent.sort();
+        closure.absent.dedup();
+        closure
     }
 
-    fn find(&self, name: &str, run_path: &[String], origin: &Path) -> Option<PathBuf> {
+    /// Where a name is looked for, in order.
+    fn places(&self, name: &str, run_path: &[String], origin: &Path) -> Vec<PathBuf> {
         if name.contains('/') {
-            return Some(PathBuf::from(name)).filter(|path| path.is_file());
+            return vec![PathBuf::from(name)];
         }
         let origin = origin.to_string_lossy();
         let own = run_path.iter().map(|directory| {
             PathBuf::from(directory.replace("${ORIGIN}", &origin).replace("$ORIGIN", &origin))
         });
-        self.first
-            .iter()
-            .cloned()
-            .chain(own)
-            .chain(self.last.iter().cloned())
-            .map(|directory| directory.join(name))
-            .find(|path| self.directory.join(path).is_file())
+        let all = self.first.iter().cloned().chain(own).chain(self.last.iter().cloned());
+        let mut places = Vec::new();
+        for directory in all {
+            // An absolute path within the root.
+            let within = self.root.as_ref().zip(directory.strip_prefix("/").ok());
+            places.extend(within.map(|(root, rest)| root.join(rest).join(name)));
+            places.push(directory.join(name));
+        }
+        places
     }
 }
 
-/// Directories of `ld.so.conf` and of the files it includes.
-fn read_conf(path: &Path, into: &mut Vec<PathBuf>, depth: usize) {
+/// Directories of `ld.so.conf` and of the files it includes; their absolute paths are seen from
+/// `root`.
+fn read_conf(path: &Path, root: &Path, into: &mut Vec<PathBuf>, depth: usize) {
     let Ok(text) = std::fs::read_to_string(path) else { return };
     for line in text.lines() {
         let line = line.split('#').next().unwrap_or_default().trim();
         match line.strip_prefix("include") {
             Some(pattern) if depth < 5 => {
-                for file in included(path, pattern.trim()) {
-                    read_conf(&file, into, depth + 1);
+                let pattern = pattern.trim();
+                let pattern = match pattern.strip_prefix('/') {
+                    Some(rest) => root.join(rest),
+                    None => path.parent().unwrap_or(root).join(pattern),
+                };
+                for file in included(pattern) {
+                    read_conf(&file, root, into, depth + 1);
                 }
             }
             None if line.starts_with('/') => into.push(PathBuf::from(line)),
@@ -182,8 +212,7 @@ fn read_conf(path: &Path, into: &mut Vec<PathBuf>, depth: usize) {
 }
 
 /// Files that `DIR/*SUFFIX` names, the only kind of pattern in use.
-fn included(from: &Path, pattern: &str) -> Vec<PathBuf> {
-    let whole = from.parent().unwrap_or(Path::new("/")).join(pattern);
+fn included(whole: PathBuf) -> Vec<PathBuf> {
     let name = whole.file_name().and_then(|n| n.to_str()).unwrap_or_default();
     let Some(suffix) = name.strip_prefix('*') else { return vec![whole] };
     let Some(entries) = whole.parent().and_then(|folder| std::fs::read_dir(folder).ok()) else {

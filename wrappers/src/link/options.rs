@@ -25,6 +25,8 @@ pub enum LinkEffect {
     Refuse,
     /// `-Map`: a file that is written.
     Map,
+    /// `--sysroot`
+    Sysroot,
     /// From here on only archives.
     Static,
     /// From here on shared libraries too.
@@ -33,7 +35,7 @@ pub enum LinkEffect {
 
 use LinkEffect::{
     Directory, Library, Loader, Output, Read, Refuse, RunPath, RunPathLink, Script, Shared, Static,
-    Value,
+    Sysroot, Value,
 };
 
 /// Options whose value is the next word, or stands after `=`.
@@ -93,7 +95,7 @@ const LONG: &[(&str, LinkEffect)] = &[
     ("print-archive-stats", Refuse),
     ("stats-file", Refuse),
     ("reproduce", Refuse),
-    ("sysroot", Refuse),
+    ("sysroot", Sysroot),
     ("chroot", Refuse),
     ("dump", Refuse),
     ("whyload", Refuse),

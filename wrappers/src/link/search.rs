@@ -46,6 +46,8 @@ struct State<'a> {
     run_path: Vec<String>,
     run_path_link: Vec<String>,
     shared: Vec<PathBuf>,
+    /// Where the linker believes the root of the file system to be, if it is told.
+    sysroot: Option<String>,
 }
 
 /// Follows a linker's command line.
@@ -53,8 +55,13 @@ struct State<'a> {
 /// # Errors
 /// Why the command is not cached.
 pub fn inputs(search: &Search<'_>, words: &[String]) -> Result<LinkInputs, Reason> {
-    let mut dirs = directories(words)?;
-    dirs.extend(search.default_dirs.iter().cloned());
+    let sysroot = sysroot(words)?;
+    if sysroot.is_some() && search.as_reference {
+        return Err(Reason::LinkerFile);
+    }
+    let root = sysroot.as_deref().unwrap_or_default();
+    let mut dirs = directories(words, root)?;
+    dirs.extend(search.default_dirs.iter().map(|path| rooted(path, root)));
     let mut state = State {
         search,
         found: LinkInputs::default(),
@@ -63,21 +70,46 @@ pub fn inputs(search: &Search<'_>, words: &[String]) -> Result<LinkInputs, Reaso
         run_path: Vec::new(),
         run_path_link: Vec::new(),
         shared: Vec::new(),
+        sysroot,
     };
     state.follow(words)?;
     state.needed()?;
     Ok(state.found)
 }
 
+/// The last `--sysroot`; an empty one is none.
+fn sysroot(words: &[String]) -> Result<Option<String>, Reason> {
+    let mut found = None;
+    let mut at = words.iter();
+    while let Some(word) = at.next() {
+        if let Some((effect, value, separate)) = options::find(word) {
+            let value = if separate { at.next().map(String::as_str) } else { value };
+            if effect == LinkEffect::Sysroot {
+                let path = value.ok_or(Reason::LinkerUnknown)?.trim_end_matches('/');
+                found = (!path.is_empty()).then(|| path.to_owned());
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// A path whose `=` or `$SYSROOT` at the start stands for the sysroot.
+fn rooted(path: &str, root: &str) -> String {
+    match path.strip_prefix('=').or_else(|| path.strip_prefix("$SYSROOT")) {
+        Some(rest) => format!("{root}{rest}"),
+        None => path.to_owned(),
+    }
+}
+
 /// `-L` counts for every `-l`, also one before it.
-fn directories(words: &[String]) -> Result<Vec<String>, Reason> {
+fn directories(words: &[String], root: &str) -> Result<Vec<String>, Reason> {
     let mut dirs = Vec::new();
     let mut at = words.iter();
     while let Some(word) = at.next() {
         if let Some((effect, value, separate)) = options::find(word) {
             let value = if separate { at.next().map(String::as_str) } else { value };
             if effect == LinkEffect::Directory {
-                dirs.push(value.ok_or(Reason::LinkerUnknown)?.to_owned());
+                dirs.push(rooted(value.ok_or(Reason::LinkerUnknown)?, root));
             }
         }
     }
@@ -106,12 +138,19 @@ impl State<'_> {
                         self.file(value()?)?;
                     }
                 }
-                LinkEffect::Value | LinkEffect::Output | LinkEffect::Directory => {}
+                LinkEffect::Value
+                | LinkEffect::Output
+                | LinkEffect::Directory
+                | LinkEffect::Sysroot => {}
                 LinkEffect::Static => only_static = true,
                 LinkEffect::Shared => only_static = false,
                 LinkEffect::Library => self.find(value()?, only_static)?,
-                LinkEffect::RunPath => self.run_path.extend(split(value()?)),
-                LinkEffect::RunPathLink => self.run_path_link.extend(split(value()?)),
+                LinkEffect::RunPath => {
+                    self.run_path.extend(split(value()?, self.sysroot.as_deref()))
+                }
+                LinkEffect::RunPathLink => {
+                    self.run_path_link.extend(split(value()?, self.sysroot.as_deref()));
+                }
                 LinkEffect::Read => {
                     let path = value()?;
                     let plugin = word.trim_start_matches('-') == "plugin";
@@ -206,8 +245,11 @@ impl State<'_> {
     fn script(&mut self, full: &str) -> Result<(), Reason> {
         let text = std::fs::read_to_string(full).map_err(|_| Reason::ForeignFormat)?;
         for name in driver::script_inputs(&text).ok_or(Reason::LinkerFile)? {
+            let own = self.seen_from_root(full, &name);
             if let Some(library) = name.strip_prefix("-l") {
                 self.find(library, false)?;
+            } else if let Some(path) = own {
+                self.file(&path)?;
             } else if name.contains('/') {
                 self.file(&name)?;
             } else {
@@ -215,6 +257,29 @@ impl State<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Where a script's name leads if it is seen from the sysroot: one that says so, or an absolute
+    /// one in a script that lies there.
+    fn seen_from_root(&mut self, script: &str, name: &str) -> Option<String> {
+        let root = self.sysroot.clone()?;
+        let marked = rooted(name, &root);
+        if marked != name {
+            return Some(marked);
+        }
+        let real = |path: &str| std::fs::canonicalize(path).ok();
+        let directory = real(&paths::absolute(&root, self.search.directory))?;
+        if !name.starts_with('/') || !real(script)?.starts_with(directory) {
+            return None;
+        }
+        let path = format!("{root}{name}");
+        let full = PathBuf::from(paths::absolute(&path, self.search.directory));
+        if full.is_file() {
+            return Some(path);
+        }
+        // Some linkers take what is there without the sysroot then.
+        self.found.absent.insert(full);
+        None
     }
 
     /// A plain name in a script: the current directory, then the search path.
@@ -270,12 +335,18 @@ impl State<'_> {
         if !search.as_reference {
             last.extend(self.dirs.iter().map(PathBuf::from));
         }
-        let path = LibraryPath { directory: PathBuf::from(search.directory), first, last };
+        let directory = PathBuf::from(search.directory);
+        let mut path = LibraryPath { directory, first, last, root: None };
+        if let Some(root) = &self.sysroot {
+            path.enter(&path.directory.join(root));
+        }
         let closure = path.closure(&self.shared);
         // The linker warns at most; the reference does not go on.
         if search.as_reference && closure.missing {
             return Err(Reason::LibraryMissing);
         }
+        let absent = closure.absent.iter().map(|place| path.directory.join(place));
+        self.found.absent.extend(absent);
         for library in closure.found {
             if let Some(path) = library.to_str() {
                 let tidy = paths::normalise(path);
@@ -286,8 +357,10 @@ impl State<'_> {
     }
 }
 
-fn split(value: &str) -> impl Iterator<Item = String> {
-    value.split(':').filter(|part| !part.is_empty() && !part.contains('$')).map(str::to_owned)
+fn split(value: &str, sysroot: Option<&str>) -> impl Iterator<Item = String> {
+    let root = sysroot.unwrap_or_default();
+    let paths = value.split(':').filter(|part| !part.is_empty());
+    paths.map(move |path| rooted(path, root)).filter(|path| !path.contains('$'))
 }
 
 fn starts_with(path: &Path, magic: &[u8]) -> bool {
@@ -340,5 +413,29 @@ mod tests {
         assert_eq!(at("m.o -lgone"), Err(Reason::LibraryMissing));
         assert_eq!(at("m.o -Map x.map"), Err(Reason::LinkerFile));
         assert_eq!(at("gone.o"), Err(Reason::LibraryMissing));
+    }
+
+    #[test]
+    fn a_sysroot_is_the_root_of_scripts_and_of_marked_paths() {
+        let folder = tempfile::tempdir().expect("a directory");
+        for (name, text) in [
+            ("m.o", "\x7fELF and so on"),
+            ("r/usr/lib/libc.so", "GROUP ( /lib/libc.so.6 =/lib/more.a libx.a )"),
+            ("r/lib/libc.so.6", "\x7fELF and so on"),
+            ("r/lib/more.a", "!<arch>\n"),
+            ("r/usr/lib/libx.a", "!<arch>\n"),
+        ] {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().expect("above")).expect("made");
+            fs::write(path, text).expect("written");
+        }
+        let at = |line| follow(folder.path(), line);
+        let expected: Vec<String> =
+            ["m.o", "r/usr/lib/libc.so", "r/lib/libc.so.6", "r/lib/more.a", "r/usr/lib/libx.a"]
+                .map(str::to_owned)
+                .to_vec();
+        assert_eq!(at("--sysroot=r -L=/usr/lib m.o -lc"), Ok(expected.clone()));
+        assert_eq!(at("--sysroot r/ -L $SYSROOT/usr/lib m.o -lc"), Ok(expected));
+        assert_eq!(at("-Lr/usr/lib m.o -lx"), Ok(vec!["m.o".into(), "r/usr/lib/libx.a".into()]));
     }
 }

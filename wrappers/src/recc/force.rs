@@ -60,6 +60,7 @@ pub(super) fn run(engine: &mut Engine<'_>, command: &[String]) -> Outcome {
         directories,
         passages,
         further_inputs: Vec::new(),
+        possible_inputs: Vec::new(),
         cold: None,
         manifest: false,
         sources: None,

@@ -1,20 +1,23 @@
 //! Asks the compiler what a command reads.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use crate::command::flags::{self, Effect, Shape};
 use crate::command::parse::Kind;
 use crate::command::sources::InputKind;
 use crate::command::{Compiler, Parsed};
 use crate::engine::{Gathered, Inputs};
 use crate::link::driver;
 use crate::link::search::{self, LinkInputs, Search};
-use crate::make_rule;
+use crate::make_rule::{self, GccRule};
 use crate::paths;
 use crate::reason::Reason;
 use crate::run;
 use crate::search_path::{self, SearchPath};
 use crate::session::Session;
+
+use super::narrow;
 
 /// A compiler and its command.
 pub(super) struct CompilerInputs<'a> {
@@ -62,9 +65,105 @@ impl Inputs for CompilerInputs<'_> {
             &self.identity,
         )
     }
+
+    fn write_rule(&mut self, all: &Path) -> bool {
+        let Some(file) = self.parsed.deps_file.clone() else { return false };
+        match self.narrowed(all) {
+            Some(text) => {
+                let place = paths::absolute(&file, &self.session.directory);
+                std::fs::write(place, text).is_ok()
+            }
+            None => self.ask_for_rule(&file),
+        }
+    }
+}
+
+/// Options that move directories between the user's and the system's, or hide which is which.
+const UNCLEAR: &[&str] =
+    &["-I-", "--include", "-iwithprefix", "-Wp,", "-Xpreprocessor", "-isystem-"];
+
+/// Where in a command gcc's `-MMD` stands, if the rule it writes may follow from that of `-MD`.
+pub(super) fn only_user_deps(session: &Session, parsed: &Parsed, real: &[String]) -> Option<usize> {
+    let unclear = |word: &String| UNCLEAR.iter().any(|option| word.starts_with(option));
+    let moved = session.variable("CPATH").is_some_and(|value| !value.is_empty());
+    if moved || parsed.words.iter().any(unclear) {
+        return None;
+    }
+    let is_value = |at: usize| at > 0 && flags::takes_next(&real[at - 1], false);
+    let found = |name: &str| -> Vec<usize> {
+        (0..real.len()).filter(|at| real[*at] == name && !is_value(*at)).collect()
+    };
+    match (found("-MMD").as_slice(), found("-MD").is_empty()) {
+        ([at], true) => Some(*at),
+        _ => None,
+    }
 }
 
 impl CompilerInputs<'_> {
+    /// The rule of `-MMD`, if it follows from that of `-MD`.
+    fn narrowed(&mut self, all: &Path) -> Option<String> {
+        let mut rule = GccRule::read(&std::fs::read_to_string(all).ok()?)?;
+        let listed = rule.names();
+        let whole = self.search_path()?;
+        let system = self.system_path()?;
+        // The user's directories come first.
+        let user = whole.angle.strip_suffix(system.angle.as_slice())?;
+        let places = narrow::Places {
+            directory: &self.session.directory,
+            quote: &whole.quote,
+            user,
+            system: &system.angle,
+        };
+        let shown = narrow::shown(&listed, &self.parsed.forced, &places)?;
+        rule.keep(|name| shown.contains(name));
+        Some(rule.text())
+    }
+
+    /// Where headers of the system are searched: what is left without `-I`.
+    fn system_path(&mut self) -> Option<SearchPath> {
+        let mut words = self.parsed.deps_arguments.iter();
+        let mut kept = Vec::new();
+        while let Some(word) = words.next() {
+            match flags::find(word, false).filter(|(flag, _)| flag.name == "-I") {
+                Some((_, Some(_))) => {}
+                Some((_, None)) => drop(words.next()),
+                None => kept.push(word.clone()),
+            }
+        }
+        let whole = std::mem::replace(&mut self.parsed.deps_arguments, kept);
+        let found = self.search_path();
+        self.parsed.deps_arguments = whole;
+        found
+    }
+
+    /// Lets the compiler write the rule of `-MMD` without compiling.
+    fn ask_for_rule(&self, file: &str) -> bool {
+        let mut arguments: Vec<String> =
+            self.parsed.deps_arguments.iter().skip(1).cloned().collect();
+        arguments.extend(["-w", "-MM", "-MF", file].map(str::to_owned));
+        let (mut output, mut named) = (None, false);
+        let mut words = self.parsed.words.iter();
+        while let Some(word) = words.next() {
+            let Some((flag, inline)) = flags::find(word, false) else { continue };
+            let separate =
+                matches!(flag.shape, Shape::Separate | Shape::Either) && inline.is_none();
+            let value = if separate { words.next().map(String::as_str) } else { inline };
+            match (flag.effect, value) {
+                (Effect::DepsTarget, Some(value)) => {
+                    named = true;
+                    arguments.extend([flag.name.to_owned(), value.to_owned()]);
+                }
+                (Effect::Output, Some(value)) => output = Some(value.to_owned()),
+                (Effect::PassOnly, _) => arguments.push(word.clone()),
+                _ => {}
+            }
+        }
+        if let Some(output) = output.filter(|_| !named) {
+            arguments.extend(["-MQ".to_owned(), output]);
+        }
+        run::capture(&self.program, &arguments, None, &[]).is_ok_and(|asked| asked.code() == 0)
+    }
+
     fn preprocessed(&self) -> impl Iterator<Item = &(String, InputKind)> {
         self.parsed.inputs.iter().filter(|(_, kind)| {
             matches!(kind, InputKind::Source | InputKind::Header | InputKind::AssemblerCpp)
@@ -164,15 +263,17 @@ impl CompilerInputs<'_> {
             return Vec::new();
         };
         let output = folder.path().join("none").to_string_lossy().into_owned();
-        let mut arguments: Vec<String> = self
-            .parsed
-            .words
-            .iter()
-            .filter(|word| {
-                ["-m32", "-m64", "-mx32"].contains(&word.as_str()) || word.starts_with("-fuse-ld")
-            })
-            .cloned()
-            .collect();
+        let mut arguments = Vec::new();
+        let mut words = self.parsed.words.iter();
+        while let Some(word) = words.next() {
+            if word == "--sysroot" {
+                arguments.extend(words.next().map(|path| format!("--sysroot={path}")));
+            } else if ["-m32", "-m64", "-mx32"].contains(&word.as_str())
+                || ["-fuse-ld", "--sysroot="].iter().any(|option| word.starts_with(option))
+            {
+                arguments.push(word.clone());
+            }
+        }
         arguments.extend(["-Wl,--verbose", "-o"].map(str::to_owned));
         arguments.push(output);
         run::ask(&self.program, &arguments)
@@ -203,5 +304,5 @@ impl CompilerInputs<'_> {
 fn crtbegin(shown: &str) -> Option<String> {
     let line = shown.lines().find_map(|line| line.strip_prefix("Selected GCC installation: "))?;
     let path = format!("{}/crtbegin.o", line.trim());
-    std::path::Path::new(&path).is_file().then_some(path)
+    Path::new(&path).is_file().then_some(path)
 }
