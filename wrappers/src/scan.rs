@@ -41,10 +41,10 @@ pub struct Facts {
 #[must_use]
 pub fn scan(text: &[u8], assembler: bool) -> Facts {
     let mut facts = Facts::default();
-    for at in memchr::memchr_iter(b'#', text) {
+    for at in memchr::memchr_iter(b'#', text).filter(|at| may_begin(&text[..*at])) {
         directive(&text[at + 1..], &mut facts);
     }
-    for at in memmem::find_iter(text, b"%:") {
+    for at in memmem::find_iter(text, b"%:").filter(|at| may_begin(&text[..*at])) {
         directive(&text[at + 2..], &mut facts);
     }
     for at in memmem::find_iter(text, b"__has_include") {
@@ -73,6 +73,13 @@ fn embeds(text: &[u8]) -> bool {
             && text[..at].trim_ascii_end().last() == Some(&b'#')
             && matches!(text[at + 5..].trim_ascii_start().first(), Some(b'<' | b'"'))
     })
+}
+
+/// Whether a directive may follow: in its line only blanks and comments stand before it.
+fn may_begin(before: &[u8]) -> bool {
+    let blank = |byte: &&u8| matches!(**byte, b' ' | b'\t' | 0x0b | 0x0c);
+    let last = before.iter().rev().find(|byte| !blank(byte));
+    last.is_none_or(|byte| matches!(byte, b'\n' | b'\r' | b'/'))
 }
 
 /// What follows a `#`.
@@ -172,6 +179,7 @@ mod tests {
         assert_eq!(found, ["a.h", "b.h", "c.h", "d.h", "e.h", "f.h", "g.h"]);
         let facts = scan(text.as_bytes(), false);
         assert!(!facts.computed && !facts.unclear && !facts.embeds);
+        assert!(!scan(b" * use \\#include this, not a #include of\n", false).computed);
         assert!(facts.mentions.iter().any(|m| m.next && m.name == "f.h"));
     }
 

@@ -16,7 +16,7 @@ use tonic::Code;
 
 use crate::execution::Start;
 use crate::local::{Executor, Home};
-use crate::remote::{RemoteEndpoint, batches};
+use crate::remote::{RemoteEndpoint, SMALL_BATCH_BYTES, batches};
 use crate::server::Authorized;
 use crate::stream::drain;
 use crate::{BlobStream, Capabilities, Config, Error, ExecuteOptions, Execution, Remote};
@@ -197,13 +197,28 @@ impl Endpoint {
     /// # Errors
     /// If a blob is missing or a file cannot be written; some of the others may be there then.
     pub async fn fetch_files(&self, files: &[(Digest, PathBuf, bool)]) -> Result<(), Error> {
+        let total: u64 = files.iter().map(|(digest, ..)| digest.size()).sum();
+        let mut there = HashSet::new();
+        if let (Kind::Remote(remote, _), true) = (&self.kind, total > SMALL_BATCH_BYTES)
+            && let Some(objects) = remote.objects().await
+        {
+            for (digest, path, executable) in files {
+                let mut file = fresh_file(path, *executable)?;
+                let copied = remote.copy_object(&objects, digest, file.as_file_mut());
+                if copied.map_err(|error| Error::file(path, error))? {
+                    keep(file, path)?;
+                    there.insert(path);
+                }
+            }
+        }
+        let files: Vec<_> = files.iter().filter(|(_, path, _)| !there.contains(path)).collect();
         let total = files.iter().map(|(digest, ..)| digest.size()).sum();
         let limit = match &self.kind {
             Kind::Embedded(..) => 0,
             Kind::Remote(remote, _) => remote.batch_limit(total).await?,
         };
         let (small, large): (Vec<_>, Vec<_>) =
-            files.iter().partition(|(digest, ..)| digest.size() <= limit);
+            files.into_iter().partition(|(digest, ..)| digest.size() <= limit);
         for batch in batches(small, limit, |(digest, ..)| digest.size()) {
             let digests: Vec<Digest> = batch.iter().map(|(digest, ..)| *digest).collect();
             let found = self.get_many(&digests).await?;

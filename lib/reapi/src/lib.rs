@@ -11,6 +11,7 @@ mod error;
 mod execution;
 mod line;
 mod local;
+mod nearby;
 pub mod record;
 mod remote;
 mod security;

@@ -21,7 +21,7 @@ use crate::{Capabilities, Error, Remote, Tool};
 pub(crate) const LARGEST_MESSAGE_BYTES: usize = 256 * 1024 * 1024;
 
 /// What fits into one batch at any server, so that asking for its limit can be left out.
-const SMALL_BATCH_BYTES: u64 = 60_000;
+pub(crate) const SMALL_BATCH_BYTES: u64 = 60_000;
 
 /// Digests in one FindMissingBlobs request: about 100 bytes each, within a 4 MiB message.
 const DIGESTS_PER_REQUEST: usize = 20_000;

@@ -146,7 +146,7 @@ impl State<'_> {
                 LinkEffect::Shared => only_static = false,
                 LinkEffect::Library => self.find(value()?, only_static)?,
                 LinkEffect::RunPath => {
-                    self.run_path.extend(split(value()?, self.sysroot.as_deref()))
+                    self.run_path.extend(split(value()?, self.sysroot.as_deref()));
                 }
                 LinkEffect::RunPathLink => {
                     self.run_path_link.extend(split(value()?, self.sysroot.as_deref()));
