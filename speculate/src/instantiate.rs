@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use forerunner_merkle::{Digest, DigestFunction, Directory, Forest, MissingDirectory, Name, Node};
 use forerunner_proto::reapi;
+use forerunner_reapi::Content;
 use prost::Message;
 
 use crate::loaded::{CHROOT_PROPERTIES, LoadedAction};
@@ -45,6 +46,14 @@ pub struct Adapted {
 }
 
 impl Adapted {
+    /// Everything that has to be uploaded before it is executed, but for directories.
+    pub(crate) fn blobs(&self) -> impl Iterator<Item = (Digest, Content)> {
+        let parts = self.command.iter().chain(&self.trees);
+        let own = std::iter::once((self.digest, self.bytes.clone()));
+        let all = parts.cloned().chain(own);
+        all.map(|(digest, bytes)| (digest, Content::Bytes(bytes)))
+    }
+
     /// The same action on another input root.
     pub(crate) fn with_root(&self, root: Digest, function: DigestFunction) -> Option<Self> {
         let mut action = reapi::Action::decode(self.bytes.clone()).ok()?;

@@ -28,6 +28,7 @@ pub mod place;
 pub mod plan;
 pub mod prime;
 pub mod project;
+mod question;
 #[cfg(test)]
 mod random_projects;
 mod reach;

@@ -83,6 +83,23 @@ pub async fn texts(endpoint: &Endpoint, plan: &mut Plan<'_>) -> Result<bool, Err
     Ok(true)
 }
 
+/// What a question was answered: the text of its only output. `None` if it failed or is not there.
+///
+/// # Errors
+/// If the endpoint does not answer.
+pub async fn answer(
+    endpoint: &Endpoint,
+    result: &reapi::ActionResult,
+) -> Result<Option<String>, Error> {
+    let [file] = &result.output_files[..] else { return Ok(None) };
+    let Ok(digest) = Digest::required(file.digest.as_ref()) else { return Ok(None) };
+    if result.exit_code != 0 || digest.size() > TEXT_BYTES {
+        return Ok(None);
+    }
+    let bytes = endpoint.get_many(&[digest]).await?.remove(&digest);
+    Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+}
+
 /// What `parse` makes of those of `digests` that are there.
 async fn parsed<T: Send>(
     endpoint: &Endpoint,

@@ -159,7 +159,7 @@ impl Origins {
 }
 
 /// Whether the path `tail` is all of `path` or its end, name by name.
-fn is_below(path: &str, tail: &str) -> bool {
+pub(crate) fn is_below(path: &str, tail: &str) -> bool {
     path.strip_suffix(tail).is_some_and(|head| head.is_empty() || head.ends_with('/'))
 }
 

@@ -10,7 +10,7 @@ use crate::include::Include;
 use crate::instantiate::{Adapted, Instantiator, Outcome};
 use crate::loaded::{Loaded, LoadedAction};
 use crate::mode::Mode;
-use crate::reach::{Look, Reach};
+use crate::reach::{Case, Look, Reach};
 use crate::reason::{Reason, Wait};
 use crate::recorded::{Known, Recorded};
 use crate::reshape::{Missed, Tries};
@@ -38,6 +38,8 @@ pub enum Step {
     Deferred(usize),
     /// It waits for contents, see [`Plan::wanted`].
     Reads(usize),
+    /// This action asks what it reads now; [`Plan::answer`] is to follow.
+    Ask(usize, Box<Adapted>),
     /// It cannot be adapted.
     Skipped(usize, Reason),
 }
@@ -60,6 +62,10 @@ pub struct Plan<'a> {
     /// Adapted, and in want of contents; and those that have them.
     reading: Vec<(usize, Box<Adapted>)>,
     read: VecDeque<(usize, Box<Adapted>)>,
+    /// Adapted, and asked about: with the input root of the question.
+    asking: HashMap<usize, (Box<Adapted>, Digest)>,
+    /// What follows from answers.
+    answered: VecDeque<Step>,
     tries: Tries,
 }
 
@@ -151,6 +157,8 @@ impl<'a> Plan<'a> {
             reach: Reach::default(),
             reading: Vec::new(),
             read: VecDeque::new(),
+            asking: HashMap::new(),
+            answered: VecDeque::new(),
             tries: Tries::default(),
         }
     }
@@ -193,6 +201,9 @@ impl<'a> Plan<'a> {
 
     /// Looks at the next task that may be adapted; `None`: all that are left wait.
     pub fn step(&mut self) -> Option<Step> {
+        if let Some(step) = self.answered.pop_front() {
+            return Some(step);
+        }
         if let Some((task, adapted)) = self.read.pop_front() {
             return Some(self.look(task, adapted));
         }
@@ -226,25 +237,61 @@ impl<'a> Plan<'a> {
         })
     }
 
-    /// Leaves out what an adapted task no longer reads.
+    /// Sees to it that an adapted task has the files that it reads now.
     fn look(&mut self, task: usize, adapted: Box<Adapted>) -> Step {
-        let known = self.tasks.get(task).and_then(|task| self.instantiators.get(&task.element));
-        let look = match (self.base(task), known) {
-            (Some(base), Some(known)) => {
-                self.reach.look(&adapted, base, known.recorded, &self.today, self.forest)
+        let look = match self.origin(task) {
+            Some((element, base, recorded)) => {
+                let (actions, today) = (self.actions, &self.today);
+                let case = Case { element, base, recorded, actions, today };
+                self.reach.look(&adapted, &case, self.forest)
             }
-            _ => Look::Same,
+            None => Look::Same,
         };
         let (adapted, left_out) = match look {
             Look::Wants => {
                 self.reading.push((task, adapted));
                 return Step::Reads(task);
             }
+            Look::Ask(question) => {
+                self.asking.insert(task, (adapted, question.root));
+                return Step::Ask(task, question);
+            }
             Look::Same => (adapted, 0),
             Look::Without(adapted, left_out) => (adapted, left_out),
         };
         self.tries.begin(task, &adapted, left_out);
         Step::Execute(task, adapted)
+    }
+
+    /// The element of a task, its recorded action, and what was recorded with it.
+    fn origin(&self, task: usize) -> Option<(usize, &'a LoadedAction, &'a Recorded)> {
+        let element = self.tasks.get(task)?.element;
+        Some((element, self.base(task)?, self.instantiators.get(&element)?.recorded))
+    }
+
+    /// Says what the question of a task was answered, if anything: [`Self::step`] has what follows.
+    pub fn answer(&mut self, task: usize, answer: Option<&str>) {
+        let Some((adapted, asked)) = self.asking.remove(&task) else { return };
+        let answered = match (answer, self.origin(task)) {
+            (Some(answer), Some((element, base, recorded))) => {
+                let (actions, today) = (self.actions, &self.today);
+                let case = Case { element, base, recorded, actions, today };
+                self.reach.answered(answer, &adapted, asked, &case, self.forest)
+            }
+            _ => Ok(None),
+        };
+        let step = match answered {
+            Ok(answered) => {
+                let adapted = answered.map_or(adapted, Box::new);
+                self.tries.begin(task, &adapted, 0);
+                Step::Execute(task, adapted)
+            }
+            Err(reason) => {
+                self.settle(task, Produced::Skipped);
+                Step::Skipped(task, reason)
+            }
+        };
+        self.answered.push_back(step);
     }
 
     /// The contents that tasks wait for: texts, whose include directives are to be known.
@@ -313,8 +360,7 @@ impl<'a> Plan<'a> {
 
     /// A task that was executed and missed a file: the same with that file, if it is found.
     pub fn again(&mut self, task: usize, missed: &Missed) -> Option<Adapted> {
-        let element = self.tasks.get(task)?.element;
-        let (base, recorded) = (self.base(task)?, self.instantiators.get(&element)?.recorded);
+        let (_, base, recorded) = self.origin(task)?;
         self.tries.again(task, missed, base, recorded, &self.today, self.forest)
     }
 

@@ -78,6 +78,7 @@ pub async fn prime(
         queue: VecDeque::new(),
         running: JoinSet::new(),
         tasks: HashMap::new(),
+        asking: HashSet::new(),
         asked: HashSet::new(),
         failures: 0,
     };
@@ -139,6 +140,8 @@ struct Prime<'a> {
     running: JoinSet<Finished>,
     /// The action of each task that is under way, and how to end it.
     tasks: HashMap<usize, (Digest, tokio::task::AbortHandle)>,
+    /// The tasks of which a question is queued or under way.
+    asking: HashSet<usize>,
     /// What the build asked for itself so far.
     asked: HashSet<Digest>,
     failures: usize,
@@ -153,6 +156,7 @@ impl Prime<'_> {
     ) -> Result<(), Error> {
         loop {
             let mut adapted: Vec<(usize, Box<Adapted>)> = Vec::new();
+            let mut questions: Vec<(usize, Box<Adapted>)> = Vec::new();
             let mut any = false;
             loop {
                 while let Some(step) = plan.step() {
@@ -167,6 +171,7 @@ impl Prime<'_> {
                         }
                         Step::Deferred(_) | Step::Reads(_) => {}
                         Step::Execute(task, action) => adapted.push((task, action)),
+                        Step::Ask(task, question) => questions.push((task, question)),
                     }
                 }
                 if !load::texts(self.endpoint, plan).await? {
@@ -176,8 +181,30 @@ impl Prime<'_> {
             if !any {
                 return Ok(());
             }
+            self.ask(plan, questions).await?;
             self.take_up(plan, adapted, notify).await?;
         }
+    }
+
+    /// Queues questions, but for those whose answer is there already.
+    async fn ask(
+        &mut self,
+        plan: &mut Plan<'_>,
+        questions: Vec<(usize, Box<Adapted>)>,
+    ) -> Result<(), Error> {
+        let digests: Vec<Digest> = questions.iter().map(|(_, question)| question.digest).collect();
+        let results = load::results(self.endpoint, &digests).await?;
+        let mut blobs = made(plan);
+        for (task, question) in questions {
+            if let Some(result) = results.get(&question.digest) {
+                plan.answer(task, load::answer(self.endpoint, result).await?.as_deref());
+                continue;
+            }
+            self.asking.insert(task);
+            self.queue.push_back((task, question.digest));
+            blobs.extend(question.blobs());
+        }
+        Ok(self.endpoint.upload(blobs).await?)
     }
 
     /// Looks up the results of adapted actions, and uploads and queues what has none.
@@ -189,11 +216,7 @@ impl Prime<'_> {
     ) -> Result<(), Error> {
         let digests: Vec<Digest> = adapted.iter().map(|(_, action)| action.digest).collect();
         let results = load::results(self.endpoint, &digests).await?;
-        let mut blobs: Vec<(Digest, Content)> = plan
-            .take_made()
-            .into_iter()
-            .map(|(digest, bytes)| (digest, Content::Bytes(bytes)))
-            .collect();
+        let mut blobs = made(plan);
         for (task, action) in adapted {
             if let Some(result) = results.get(&action.digest) {
                 if result.exit_code != 0 {
@@ -214,11 +237,8 @@ impl Prime<'_> {
                 self.tell(plan, task, Some(action.digest), None, event, notify);
                 continue;
             }
-            let action = *action;
-            let parts = action.command.into_iter().chain(action.trees);
-            blobs.extend(parts.map(|(digest, bytes)| (digest, Content::Bytes(bytes))));
-            blobs.push((action.digest, Content::Bytes(action.bytes)));
             self.queue.push_back((task, action.digest));
+            blobs.extend(action.blobs());
         }
         Ok(self.endpoint.upload(blobs).await?)
     }
@@ -245,6 +265,19 @@ impl Prime<'_> {
     ) -> Result<(), Error> {
         let Finished { task, begun, outcome, .. } = finished;
         let action = self.tasks.remove(&task).map(|(action, _)| action);
+        if self.asking.remove(&task) {
+            let answer = match &outcome {
+                Ok(result) => load::answer(self.endpoint, result).await?,
+                Err(_) => None,
+            };
+            match outcome {
+                Err(Reason::Endpoint { .. }) => self.failures += 1,
+                _ => self.failures = 0,
+            }
+            self.tell(plan, task, action, Some(begun), Event::Tried(begun.elapsed()), notify);
+            plan.answer(task, answer.as_deref());
+            return Ok(());
+        }
         if let Err(Reason::ShapeChanged { message }) = &outcome
             && let Some(missed) = Missed::parse(message)
             && let Some(adapted) = plan.again(task, &missed)
@@ -346,6 +379,12 @@ impl Prime<'_> {
         self.summary.count(plan.element_name(element), &event);
         notify(plan, &Notice { task, action, begun, event });
     }
+}
+
+/// The directories that were made since the last call.
+fn made(plan: &mut Plan<'_>) -> Vec<(Digest, Content)> {
+    let made = plan.take_made().into_iter();
+    made.map(|(digest, bytes)| (digest, Content::Bytes(bytes))).collect()
 }
 
 /// Executes one action; answers also whether it had to queue.

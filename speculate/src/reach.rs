@@ -1,10 +1,12 @@
-//! What a compile no longer reads.
+//! What a compile reads now that include directives changed.
 //!
-//! A header that no file includes any more was an input of the recorded action and is none of the one
-//! that will be asked for. Which include directives count depends on conditions that only a compiler
-//! evaluates, so all of them do: a file is left out of an adapted action if the directives of the
-//! recorded texts lead to it and those of today's do not. Should it be read all the same, the compiler
-//! says so, and it is put back (`reshape`).
+//! A header that is no longer included was an input of the recorded action and is none of the one that
+//! will be asked for; one that is included now is none of the former. A compiler that can be asked is
+//! (`question`), and the action gets what it lists.
+//!
+//! Of any other command only the texts are known. Which directives count depends on conditions, so all of
+//! them do: a file is left out if the directives of the recorded texts lead to it and those of today's do
+//! not. Should it be read all the same, the command says so, and it is put back (`reshape`).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -14,9 +16,12 @@ use forerunner_proto::reapi;
 use crate::include::Include;
 use crate::instantiate::Adapted;
 use crate::loaded::LoadedAction;
+use crate::origins::is_below;
+use crate::question::{listed, question};
+use crate::reason::Reason;
 use crate::recorded::Recorded;
 use crate::search::SearchPath;
-use crate::stage::{source, stages};
+use crate::stage::{source, stages, with_sources};
 use crate::today::Today;
 
 /// What a compiler is given to compile. What else it is given are headers.
@@ -29,6 +34,8 @@ pub(crate) enum Look {
     Same,
     /// The action without files that it no longer reads, and how many.
     Without(Box<Adapted>, usize),
+    /// An action that asks what it reads.
+    Ask(Box<Adapted>),
     /// Contents have to be known first, see [`Reach::wanted`].
     Wants,
 }
@@ -38,12 +45,25 @@ pub(crate) enum Look {
 pub(crate) struct Reach {
     /// `None`: nobody knows them.
     texts: HashMap<Digest, Option<Vec<Include>>>,
-    /// For two states of a directory: whether a file in it was lost, or a directive.
-    lost: HashMap<(Digest, Digest), bool>,
+    /// For two states of a directory: whether a file in it was lost, or a directive lost or gained.
+    changed: HashMap<(Digest, Digest), bool>,
     wanted: BTreeSet<Digest>,
+    /// The files that recorded actions of an element had, wherever these came from.
+    staged: HashMap<usize, HashMap<TreePath, Node>>,
 }
 
 type Files = BTreeMap<TreePath, Digest>;
+
+/// What an adapted action was made of.
+pub(crate) struct Case<'a> {
+    /// The element's index in the graph.
+    pub(crate) element: usize,
+    pub(crate) base: &'a LoadedAction,
+    pub(crate) recorded: &'a Recorded,
+    /// All recorded actions.
+    pub(crate) actions: &'a HashMap<Digest, LoadedAction>,
+    pub(crate) today: &'a Today,
+}
 
 impl Reach {
     /// The contents that looks were in want of.
@@ -57,20 +77,14 @@ impl Reach {
         self.texts.extend(found.into_iter().map(|(digest, includes)| (digest, Some(includes))));
     }
 
-    /// Looks whether `adapted`, made of `base`, has inputs that it no longer reads.
-    pub(crate) fn look(
-        &mut self,
-        adapted: &Adapted,
-        base: &LoadedAction,
-        recorded: &Recorded,
-        today: &Today,
-        forest: &mut Forest,
-    ) -> Look {
+    /// Looks whether `adapted` may read other files than what it was made of did.
+    pub(crate) fn look(&mut self, adapted: &Adapted, case: &Case<'_>, forest: &mut Forest) -> Look {
+        let Case { base, recorded, today, .. } = *case;
         if !base.command.arguments.iter().any(|word| is_unit(word)) {
             return Look::Same;
         }
         // Most changes leave the directives alone, and cost no more than this.
-        match self.lost(base.root, adapted.root, forest) {
+        match self.changed(base.root, adapted.root, forest) {
             Ok(Some(true)) => {}
             Ok(None) => return Look::Wants,
             Ok(Some(false)) | Err(_) => return Look::Same,
@@ -88,9 +102,14 @@ impl Reach {
         if !self.wanted.is_empty() {
             return Look::Wants;
         }
+        let stages = stages(base, recorded, today, forest);
+        let asked = with_sources(adapted.root, &stages, today, forest)
+            .and_then(|root| question(base, adapted, root, forest.function()));
+        if let Some(question) = asked {
+            return Look::Ask(Box::new(question));
+        }
         let Some(still) = self.reached(&now, &roots, &search, true) else { return Look::Same };
         let Some(then) = self.reached(&before, &roots, &search, false) else { return Look::Same };
-        let stages = stages(base, recorded, today, forest);
         let left_out = now.iter().filter(|(path, content)| {
             // Whatever is left out can be put back.
             let there = || source(path, &stages, today, forest);
@@ -107,9 +126,80 @@ impl Reach {
         }
     }
 
-    /// Whether a file that `before` has is not in `after`, or lost an include directive there; `None`
+    /// The action that reads what `answer` lists, which was given to a question about `adapted` on the
+    /// input root `asked`. `None` if the answer makes no sense.
+    ///
+    /// # Errors
+    /// If it reads a file of which nobody knows what it holds: then no action that can be made is the
+    /// one that will be asked for.
+    pub(crate) fn answered(
+        &mut self,
+        answer: &str,
+        adapted: &Adapted,
+        asked: Digest,
+        case: &Case<'_>,
+        forest: &mut Forest,
+    ) -> Result<Option<Adapted>, Reason> {
+        let Some(search) = SearchPath::new(&case.base.command) else { return Ok(None) };
+        let (Ok(before), Ok(now)) = (files(forest, case.base.root), files(forest, adapted.root))
+        else {
+            return Ok(None);
+        };
+        let paths = listed(answer);
+        let listed: HashSet<TreePath> =
+            paths.iter().filter_map(|path| search.named(path)).collect();
+        let stages = stages(case.base, case.recorded, case.today, forest);
+        // Either all headers of the toolchain are inputs, or none of them is.
+        let is_source = |path: &TreePath| source(path, &stages, case.today, forest).is_some();
+        let toolchain = listed.iter().any(|path| now.contains_key(path) && !is_source(path));
+        let mut edits: BTreeMap<TreePath, Option<Node>> = BTreeMap::new();
+        for path in listed.iter().filter(|path| !now.contains_key(*path)) {
+            let node = match forest.lookup(asked, path) {
+                Ok(Some(node @ Node::File(_))) => Some(node),
+                _ if !toolchain => continue,
+                _ => self.staged(case, path, forest),
+            };
+            let Some(node) = node else {
+                let message = format!("it reads `{path}` now, which no recorded action had");
+                return Err(Reason::ShapeChanged { message });
+            };
+            edits.insert(path.clone(), Some(node));
+        }
+        let roots = roots(&case.base.command, &search, &now);
+        let then = self.reached(&before, &roots, &search, false).unwrap_or_default();
+        // What no directive led to is an input for a reason that the compiler does not know.
+        let unread = |path: &&TreePath| {
+            then.contains(*path) && !listed.contains(*path) && !roots.contains(*path)
+        };
+        let unread: Vec<TreePath> = now.keys().filter(unread).cloned().collect();
+        let root = forest.edit(adapted.root, &edits).ok();
+        let root = root.and_then(|root| without(forest, root, unread));
+        Ok(root.and_then(|root| adapted.with_root(root, forest.function())))
+    }
+
+    /// What recorded actions of the element had at a path. Only used for files of the toolchain, which
+    /// are the same for all of them.
+    fn staged(&mut self, case: &Case<'_>, path: &TreePath, forest: &Forest) -> Option<Node> {
+        let staged = self.staged.entry(case.element).or_insert_with(|| {
+            let mut staged = HashMap::new();
+            for action in case.recorded.actions.iter().filter_map(|base| case.actions.get(base)) {
+                // What is not at hand has nothing to tell.
+                let _ = forest.leaves(action.root, &mut |path, node| {
+                    if let Node::File(_) = node
+                        && !staged.contains_key(path)
+                    {
+                        staged.insert(path.clone(), node.clone());
+                    }
+                });
+            }
+            staged
+        });
+        staged.get(path).cloned()
+    }
+
+    /// Whether a file that `before` has is not in `after`, or has other include directives there; `None`
     /// if that follows from contents that are not known yet.
-    fn lost(
+    fn changed(
         &mut self,
         before: Digest,
         after: Digest,
@@ -118,40 +208,38 @@ impl Reach {
         if before == after {
             return Ok(Some(false));
         }
-        if let Some(known) = self.lost.get(&(before, after)) {
+        if let Some(known) = self.changed.get(&(before, after)) {
             return Ok(Some(*known));
         }
         let (old, new) = (forest.require(&before)?, forest.require(&after)?);
-        let mut lost = Some(false);
+        let mut changed = Some(false);
         let mut add = |one: Option<bool>| match one {
-            Some(true) => lost = Some(true),
-            None if lost == Some(false) => lost = None,
+            Some(true) => changed = Some(true),
+            None if changed == Some(false) => changed = None,
             _ => {}
         };
         for (name, file) in old.files() {
             match new.get(name) {
                 Some(Node::File(other)) if other.digest == file.digest => {}
-                Some(Node::File(other)) => add(self.lost_directive(file.digest, other.digest)),
+                Some(Node::File(other)) => add(self.other_directives(file.digest, other.digest)),
                 _ => add(Some(true)),
             }
         }
         for (name, below) in old.directories() {
             match new.child(name) {
-                Some(other) => add(self.lost(*below, other, forest)?),
+                Some(other) => add(self.changed(*below, other, forest)?),
                 None => add(Some(!is_hollow(forest, forest.require(below)?))),
             }
         }
-        if let Some(known) = lost {
-            self.lost.insert((before, after), known);
+        if let Some(known) = changed {
+            self.changed.insert((before, after), known);
         }
-        Ok(lost)
+        Ok(changed)
     }
 
-    fn lost_directive(&mut self, before: Digest, after: Digest) -> Option<bool> {
+    fn other_directives(&mut self, before: Digest, after: Digest) -> Option<bool> {
         match (self.texts.get(&before), self.texts.get(&after)) {
-            (Some(Some(before)), Some(Some(after))) => {
-                Some(before.iter().any(|include| after.binary_search(include).is_err()))
-            }
+            (Some(Some(before)), Some(Some(after))) => Some(before != after),
             (Some(_), Some(_)) => Some(false),
             (one, other) => {
                 self.wanted.extend(one.is_none().then_some(before));
@@ -173,6 +261,18 @@ impl Reach {
         let mut reached: HashSet<&TreePath> = HashSet::new();
         let mut todo: Vec<(&TreePath, &Digest)> =
             files.iter().filter(|(path, _)| roots.contains(*path)).collect();
+        // Where a compiler looks without being told is not known: anything of that name will do.
+        let mut by_name: HashMap<&str, Vec<&TreePath>> = HashMap::new();
+        for path in files.keys() {
+            let name = path.names().last().map_or("", |name| name.as_str());
+            by_name.entry(name).or_default().push(path);
+        }
+        let elsewhere = |name: &str| {
+            let last = name.rsplit('/').next().unwrap_or_default();
+            let ends = |path: &&&TreePath| is_below(&path.to_string(), name);
+            let path = by_name.get(last)?.iter().find(ends)?;
+            files.get_key_value(*path)
+        };
         while let Some((path, content)) = todo.pop() {
             if !reached.insert(path) {
                 continue;
@@ -185,7 +285,8 @@ impl Reach {
             };
             for include in includes {
                 let mut places = search.places(path, &include.name, include.quoted);
-                todo.extend(places.find_map(|place| files.get_key_value(&place)));
+                let found = places.find_map(|place| files.get_key_value(&place));
+                todo.extend(found.or_else(|| elsewhere(&include.name)));
             }
         }
         Some(reached)

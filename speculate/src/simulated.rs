@@ -208,6 +208,10 @@ pub(crate) fn prime(
                 primed.changed += 1;
                 plan.done(task, outputs.collect());
             }
+            Step::Ask(task, _) => {
+                // Nor anybody who could say what is read.
+                plan.answer(task, None);
+            }
             Step::Reads(_) => {
                 // There are no texts here.
                 let wanted = plan.wanted();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use forerunner_merkle::{File, Forest, Node, TreePath};
+use forerunner_merkle::{Digest, File, Forest, Node, TreePath};
 
 use crate::loaded::LoadedAction;
 use crate::place::{Kind, common_suffix};
@@ -54,6 +54,37 @@ pub(crate) fn stages(
         Ok(()) => found.into_iter().rev().collect(),
         Err(_) => Vec::new(),
     }
+}
+
+/// The tree with today's sources wherever they are staged; what it has already stays.
+pub(crate) fn with_sources(
+    root: Digest,
+    stages: &[Stage],
+    today: &Today,
+    forest: &mut Forest,
+) -> Option<Digest> {
+    let directory = |forest: &Forest, root: Digest, path: &TreePath| match path.is_root() {
+        true => Some(root),
+        false => match forest.lookup(root, path) {
+            Ok(Some(Node::Directory(digest))) => Some(digest),
+            _ => None,
+        },
+    };
+    let mut root = root;
+    for stage in stages {
+        let at = TreePath::parse(&stage.at).ok()?;
+        let below = TreePath::parse(&stage.below).ok()?;
+        let sources = today.sources(stage.element).and_then(|all| directory(forest, all, &below));
+        let (Some(sources), Some(there)) = (sources, directory(forest, root, &at)) else {
+            continue;
+        };
+        let merged = forest.merge(sources, there).ok()?;
+        root = match at.is_root() {
+            true => merged,
+            false => forest.edit(root, &[(at, Some(Node::Directory(merged)))].into()).ok()?,
+        };
+    }
+    Some(root)
 }
 
 /// What today's sources have for a path in the input root.

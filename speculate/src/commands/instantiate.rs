@@ -38,8 +38,13 @@ pub(crate) async fn run(
     loop {
         let mut changed = Vec::new();
         let mut any = false;
+        let mut asked = Vec::new();
         while let Some(step) = plan.step() {
             let (task, state, action, reason) = match step {
+                Step::Ask(task, question) => {
+                    asked.push((task, question.digest));
+                    continue;
+                }
                 Step::Unchanged(task) => (task, "unchanged", None, None),
                 Step::Deferred(task) => (task, "deferred", None, None),
                 Step::Reads(_) => continue,
@@ -53,6 +58,17 @@ pub(crate) async fn run(
         }
         // What waits for texts goes on with them, whatever else changed.
         any |= load::texts(&endpoint, &mut plan).await?;
+        // Nobody is asked, but what was answered already is known.
+        let digests: Vec<Digest> = asked.iter().map(|(_, digest)| *digest).collect();
+        let results = load::results(&endpoint, &digests).await?;
+        for (task, digest) in asked {
+            let answer = match results.get(&digest) {
+                Some(result) => load::answer(&endpoint, result).await?,
+                None => None,
+            };
+            plan.answer(task, answer.as_deref());
+            any = true;
+        }
         // What was primed already lets others be resolved.
         let digests: Vec<Digest> = changed.iter().map(|(_, digest)| *digest).collect();
         let results = load::results(&endpoint, &digests).await?;

@@ -36,7 +36,7 @@ impl Progress {
             Event::Unchanged => "unchanged".to_owned(),
             Event::Cached => "cached".to_owned(),
             Event::Executed(time) => format!("executed in {:.1} s", time.as_secs_f64()),
-            Event::Tried(_) => "misses a file that is new to it; tried again with it".to_owned(),
+            Event::Tried(_) => "only showed which files it reads now".to_owned(),
             Event::Skipped(reason) => format!("skipped: {reason}"),
         };
         let line = format!("{element}: {title}: {what}");
