@@ -1,7 +1,9 @@
 //! Headers that begin to include others, and headers that cease to: the adapted action has the files
 //! that the compiler reads, no more and no fewer.
 
-use forerunner_tests::run;
+use std::process::Command;
+
+use forerunner_tests::{bin, bin_dir, on_path, peer, run, temp};
 use serde_json::{Value, json};
 
 use crate::speculate_prime::{Files, Home, prepared};
@@ -130,4 +132,59 @@ fn what_is_nowhere_is_a_reason_of_its_own() {
     let (total, hit) = change(BOTH, &all, "#include \"nowhere.h\"\n", &[]);
     assert!(!hit, "{total}");
     assert_eq!(total["skipped"], json!({ "shape-changed": 1 }), "{total}");
+}
+
+/// With a real compiler, which is asked: headers of the toolchain that are new to a unit, headers behind
+/// conditions, and headers that are included no longer. The build finds all of it, and no more was executed.
+#[test]
+fn a_compiler_is_asked_what_it_reads() {
+    if peer("gcc", on_path("gcc")).is_none() {
+        return;
+    }
+    let home = temp();
+    let work = home.path().join("work");
+    std::fs::create_dir_all(work.join("inc")).expect("folders");
+    let write = |path: &str, text: &str| std::fs::write(work.join(path), text).expect("a file");
+    write("a.c", "#include \"inc/a.h\"\nint a;\n");
+    write("b.c", "#include \"inc/a.h\"\n#include <stdlib.h>\nint b;\n");
+    write("inc/a.h", "#include \"old.h\"\n#if 0\n#include \"never.h\"\n#endif\n");
+    write("inc/old.h", "#include \"deep.h\"\n");
+    write("inc/deep.h", "\n");
+    let path = format!("{}:/usr/bin:/bin", bin_dir().display());
+    let speculate = |words: &[&str]| -> (String, String) {
+        let mut command = Command::new(bin("speculate"));
+        command.args(words).current_dir(&work).env_clear().env("PATH", &path);
+        command.env("HOME", home.path()).env("RECC_LOG_LEVEL", "info");
+        let output = command.output().expect("speculate");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{words:?}: {said}");
+        (String::from_utf8_lossy(&output.stdout).into_owned(), said)
+    };
+    let build = || {
+        let script = "recc gcc -Iinc -MD -MF a.d -c a.c -o a.o; recc gcc -Iinc -c b.c -o b.o";
+        let record = ["record", "--element=e", "--sources=.", "--", "sh", "-ec", script];
+        speculate(&record).1.matches("Action Cache hit").count()
+    };
+    assert_eq!(build(), 0);
+    speculate(&["generate", "--element=e"]);
+    for product in ["a.o", "a.d", "b.o"] {
+        std::fs::remove_file(work.join(product)).expect("a product");
+    }
+    let header = "#ifdef __GNUC__\n#include <stdlib.h>\n#include \"new.h\"\n#else\n\
+        #include \"old.h\"\n#endif\n";
+    write("inc/a.h", header);
+    write("inc/new.h", "#include <never.h>\n");
+    write("inc/never.h", "int never;\n");
+    let (counts, said) = speculate(&["prime", "--json", "--element=e", "--sources=."]);
+    let counts: Value = serde_json::from_str(&counts).expect("JSON");
+    let total = &counts["total"];
+    assert_eq!((&total["executed"], &total["tries"]), (&json!(2), &json!(2)), "{said}");
+    // What was answered is known, also to a dry run.
+    let (dry, _) = speculate(&["instantiate", "--element=e", "--sources=."]);
+    assert_eq!(build(), 2, "{said}");
+    let (graph, _) = speculate(&["generate", "--element=e"]);
+    let graph: Value = serde_json::from_str(&graph).expect("JSON");
+    for action in graph["elements"][0]["subactions"].as_array().expect("actions") {
+        assert!(dry.contains(action.as_str().expect("a digest")), "{dry}");
+    }
 }
