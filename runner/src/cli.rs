@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Parser;
 use clap::builder::TypedValueParser;
 use forerunner_merkle::DigestFunction;
+use forerunner_reapi::Credentials;
 use tonic::Code;
 
 use crate::bounds;
@@ -155,7 +156,7 @@ macro_rules! connection {
             #[arg(long = concat!($prefix, "access-token"), value_name = "FILE", value_parser = path())]
             pub(crate) $access_token: Option<PathBuf>,
             /// How often the token is read again, in minutes or with a suffix M (minutes) or H (hours).
-            #[arg(long = concat!($prefix, "token-reload-interval"), value_name = "MINUTES", value_parser = minutes)]
+            #[arg(long = concat!($prefix, "token-reload-interval"), value_name = "MINUTES", value_parser = Credentials::parse_reload)]
             pub(crate) $token_reload_interval: Option<Duration>,
             /// Not possible here: a credential helper can do the same.
             #[arg(long = concat!($prefix, "googleapi-auth"))]
@@ -212,16 +213,6 @@ connection!(Asset, "the asset service, which is not used", "ra-", ra_remote ra_i
     ra_server_cert ra_client_key ra_client_cert ra_access_token ra_token_reload_interval
     ra_googleapi_auth ra_credential_helper ra_retry_limit ra_retry_delay ra_retry_on_code
     ra_request_timeout ra_min_throughput ra_keepalive_time ra_load_balancing_policy ra_protocol);
-
-/// A length of time in minutes, or with a suffix M or H.
-fn minutes(text: &str) -> Result<Duration, String> {
-    let (number, seconds) = match text.strip_suffix(['H', 'h']) {
-        Some(hours) => (hours, 3600),
-        None => (text.trim_end_matches(['M', 'm']), 60),
-    };
-    let number: u64 = number.parse().map_err(|_| "expected minutes, such as `10M` or `1H`")?;
-    number.checked_mul(seconds).map(Duration::from_secs).ok_or_else(|| "too long".to_owned())
-}
 
 /// A status by its name, `UNAVAILABLE`, or its number, 14.
 fn code(text: &str) -> Result<Code, String> {
@@ -300,13 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn times_and_statuses() {
-        assert_eq!(minutes("5").map(|t| t.as_secs()), Ok(300));
-        assert_eq!(minutes("5M").map(|t| t.as_secs()), Ok(300));
-        assert_eq!(minutes("2H").map(|t| t.as_secs()), Ok(7200));
-        for bad in ["", "M", "-1", "5S", "99999999999999999999"] {
-            assert!(minutes(bad).is_err(), "{bad}");
-        }
+    fn statuses() {
         assert_eq!(code("DEADLINE_EXCEEDED"), Ok(Code::DeadlineExceeded));
         assert_eq!(code("14"), Ok(Code::Unavailable));
         for bad in ["", "0", "17", "unavailable", "Unavailable"] {

@@ -176,6 +176,12 @@ mod tests {
         let token = security(&["--access-token=t", "--token-reload-interval=1H"]).expect("a token");
         let reload = Some(Duration::from_secs(3600));
         assert_eq!(token.credentials, Some(Credentials::Token { file: "t".into(), reload }));
+        // As `speculate` and the embedded execution tell a runner that they start.
+        for told in [token, both] {
+            let line = told.arguments();
+            let line: Vec<&str> = line.iter().filter_map(|word| word.to_str()).collect();
+            assert_eq!(security(&line), Ok(told));
+        }
         let bad: [&[&str]; 3] = [
             &["--client-key=k"],
             &["--access-token=t", "--credential-helper=h"],

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use forerunner_reapi::{
@@ -59,8 +59,7 @@ pub(crate) fn config(args: &EndpointArgs) -> Result<Config> {
 
 fn security(args: &SecurityArgs) -> Security {
     let identity = args.client_key.clone().zip(args.client_cert.clone());
-    // Builds take long, and tokens are renewed in place.
-    let reload = Some(Duration::from_secs(600));
+    let reload = Some(args.token_reload_interval);
     let token = args.access_token.clone().map(|file| Credentials::Token { file, reload });
     Security {
         server_certificates: args.server_cert.clone(),
@@ -161,5 +160,43 @@ pub(crate) fn print(text: &str) -> Result<()> {
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         other => other.context("standard output"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        security: SecurityArgs,
+    }
+
+    /// As `buildbox-run --speculate` passes on what it was told itself.
+    #[test]
+    fn a_runner_that_starts_us_is_understood() {
+        let token = |minutes| Credentials::Token {
+            file: "t".into(),
+            reload: Some(std::time::Duration::from_secs(minutes * 60)),
+        };
+        let identity = ClientIdentity { key: "k".into(), certificates: "c".into() };
+        let told = |identity, credentials| Security {
+            server_certificates: Some("s".into()),
+            identity,
+            credentials: Some(credentials),
+        };
+        for told in [
+            told(Some(identity), token(3)),
+            told(None, token(0)),
+            told(None, Credentials::Helper("h".into())),
+        ] {
+            let line = Line::try_parse_from([vec!["x".into()], told.arguments()].concat());
+            assert_eq!(security(&line.expect("options").security), told);
+        }
+        let line = Line::try_parse_from(["x", "--access-token=t"]).expect("options");
+        assert_eq!(security(&line.security).credentials, Some(token(10)));
     }
 }

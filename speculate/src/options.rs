@@ -1,9 +1,11 @@
 //! Options that several commands have.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use forerunner_merkle::DigestFunction;
+use forerunner_reapi::Credentials;
 
 /// Where content, results and execution are.
 #[derive(Args, Clone, Debug)]
@@ -48,9 +50,14 @@ pub(crate) struct SecurityArgs {
     /// PEM file with our certificate.
     #[arg(long, global = true, value_name = "FILE", requires = "client_key")]
     pub(crate) client_cert: Option<PathBuf>,
-    /// File with a token that is sent with every call over https; read again every 10 minutes.
+    /// File with a token that is sent with every call over https.
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) access_token: Option<PathBuf>,
+    /// How often the token is read again, in minutes or with a suffix M (minutes) or H (hours).
+    // Builds take long, and tokens are renewed in place.
+    #[arg(long, global = true, value_name = "MINUTES", default_value = "10M",
+        value_parser = Credentials::parse_reload)]
+    pub(crate) token_reload_interval: Duration,
     /// Program that answers with our credentials for an address.
     #[arg(long, global = true, value_name = "PROGRAM", conflicts_with = "access_token")]
     pub(crate) credential_helper: Option<PathBuf>,

@@ -53,6 +53,22 @@ pub enum Credentials {
     Helper(PathBuf),
 }
 
+impl Credentials {
+    /// Parses how often a token is read again, as the reference tools take it: minutes, or a number
+    /// with a suffix M (minutes) or H (hours).
+    ///
+    /// # Errors
+    /// If it is no such length of time; the error says what is expected.
+    pub fn parse_reload(text: &str) -> Result<Duration, String> {
+        let (number, seconds) = match text.strip_suffix(['H', 'h']) {
+            Some(hours) => (hours, 3600),
+            None => (text.strip_suffix(['M', 'm']).unwrap_or(text), 60),
+        };
+        let number: u64 = number.parse().map_err(|_| "expected minutes, such as `10M` or `1H`")?;
+        number.checked_mul(seconds).map(Duration::from_secs).ok_or_else(|| "too long".to_owned())
+    }
+}
+
 impl Security {
     /// The options by which `buildbox-run` and `speculate` are told the same.
     #[must_use]
@@ -76,6 +92,11 @@ impl Security {
             let mut option = OsString::from(name);
             option.push(file);
             list.push(option);
+        }
+        if let Some(Credentials::Token { reload: Some(reload), .. }) = &self.credentials {
+            // In whole minutes: rather too often than with a token that is no longer good.
+            let minutes = reload.as_secs() / 60;
+            list.push(format!("--token-reload-interval={minutes}").into());
         }
         list
     }
@@ -290,6 +311,23 @@ mod tests {
         }
         std::fs::remove_file(&file).expect("gone");
         assert_eq!(header().expect("the old one"), "Bearer two");
+    }
+
+    #[test]
+    fn other_programs_are_told_the_same() {
+        let told = |reload| {
+            let credentials = Some(Credentials::Token { file: "t".into(), reload });
+            Security { credentials, ..Security::default() }.arguments()
+        };
+        assert_eq!(told(None), ["--access-token=t"]);
+        for (reload, option) in [("90M", "90"), ("2H", "120"), ("5", "5"), ("0m", "0")] {
+            let reload = Credentials::parse_reload(reload).expect("a time");
+            let option = format!("--token-reload-interval={option}");
+            assert_eq!(told(Some(reload)), ["--access-token=t", &option]);
+        }
+        for bad in ["", "M", "x", "-1", "5S", "5MM", "9999999999999999999H"] {
+            assert!(Credentials::parse_reload(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]
