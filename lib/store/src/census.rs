@@ -1,14 +1,14 @@
 //! Counting what is there.
 
 use std::collections::HashMap;
-use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use forerunner_merkle::{Digest, DigestFunction};
 use rayon::prelude::*;
 
-use crate::layout::EXECUTABLE_SUFFIX;
+use crate::layout::{EXECUTABLE_SUFFIX, Layout, Variant};
 use crate::trust::Stamp;
 use crate::{Store, StoreError};
 
@@ -36,22 +36,53 @@ pub struct Stats {
     pub limit: u64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+impl Stats {
+    fn add(&mut self, unit: &Unit) {
+        self.bytes += unit.bytes;
+        match unit.kind {
+            Kind::Blob => {
+                self.blobs += 1;
+                self.blob_bytes += unit.bytes;
+            }
+            Kind::Result => self.results += 1,
+            Kind::Tree => self.trees += 1,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
     Tree,
     Result,
     Blob,
 }
 
-/// What is evicted as one.
-#[derive(Debug)]
+/// What is evicted as one. Of a fixed size, and where it is follows from it: there may be millions.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Unit {
     pub(crate) kind: Kind,
     pub(crate) function: DigestFunction,
-    pub(crate) hash: Box<[u8]>,
-    pub(crate) paths: Vec<PathBuf>,
+    /// Its size is not known: the names of files do not say it.
+    pub(crate) digest: Digest,
     pub(crate) used: Stamp,
     pub(crate) bytes: u64,
+}
+
+impl Unit {
+    /// Where it is.
+    pub(crate) fn paths(&self, layout: &Layout) -> Vec<PathBuf> {
+        paths(layout, self.kind, self.function, &self.digest)
+    }
+}
+
+fn paths(layout: &Layout, kind: Kind, function: DigestFunction, digest: &Digest) -> Vec<PathBuf> {
+    match kind {
+        Kind::Tree => vec![layout.tree(function, digest)],
+        Kind::Result => vec![layout.result(function, digest)],
+        Kind::Blob => [Variant::Plain, Variant::Executable]
+            .map(|variant| layout.blob(function, digest, variant))
+            .into(),
+    }
 }
 
 impl Store {
@@ -60,18 +91,12 @@ impl Store {
     /// # Errors
     /// If it cannot be read.
     pub fn stats(&self) -> Result<Stats, StoreError> {
-        let mut stats = Stats { limit: self.inner.size_limit, ..Stats::default() };
-        for unit in self.census()? {
-            stats.bytes += unit.bytes;
-            match unit.kind {
-                Kind::Blob => {
-                    stats.blobs += 1;
-                    stats.blob_bytes += unit.bytes;
-                }
-                Kind::Result => stats.results += 1,
-                Kind::Tree => stats.trees += 1,
-            }
-        }
+        let counted = Mutex::new(Stats { limit: self.inner.size_limit, ..Stats::default() });
+        self.census(|units| {
+            let mut stats = counted.lock().unwrap_or_else(PoisonError::into_inner);
+            units.iter().for_each(|unit| stats.add(unit));
+        })?;
+        let mut stats = counted.into_inner().unwrap_or_else(PoisonError::into_inner);
         for function in DigestFunction::ALL {
             stats.pinned +=
                 crate::reach::fanned_names(&self.layout().pins(), function).len() as u64;
@@ -81,19 +106,19 @@ impl Store {
         Ok(stats)
     }
 
-    /// Everything that counts towards the limit.
-    pub(crate) fn census(&self) -> Result<Vec<Unit>, StoreError> {
-        let mut units = Vec::new();
+    /// Shows everything that counts towards the limit to `each`: what is in one folder at a time,
+    /// so that no more than that is in memory. Several threads do so.
+    pub(crate) fn census(&self, each: impl Fn(Vec<Unit>) + Sync) -> Result<(), StoreError> {
         for function in DigestFunction::ALL {
             let folder = function.name().to_ascii_lowercase();
             let blobs = self.layout().blobs().join(&folder);
-            units.append(&mut self.census_fanned(&blobs, Kind::Blob, function)?);
+            self.census_fanned(&blobs, Kind::Blob, function, &each)?;
             let results = self.layout().results().join(&folder);
-            units.append(&mut self.census_fanned(&results, Kind::Result, function)?);
+            self.census_fanned(&results, Kind::Result, function, &each)?;
             let trees = self.layout().trees().join(&folder);
-            units.append(&mut self.census_trees(&trees, function)?);
+            each(self.census_trees(&trees, function)?);
         }
-        Ok(units)
+        Ok(())
     }
 
     fn census_fanned(
@@ -101,24 +126,23 @@ impl Store {
         folder: &Path,
         kind: Kind,
         function: DigestFunction,
-    ) -> Result<Vec<Unit>, StoreError> {
-        let heads = self.list(folder)?;
-        let lists: Vec<Vec<Unit>> = heads
-            .par_iter()
-            .map(|(head, path)| {
-                let mut units: HashMap<Box<[u8]>, Unit> = HashMap::new();
-                for (tail, path) in self.list(path)? {
-                    let Ok(metadata) = std::fs::symlink_metadata(&path) else { continue };
-                    let tail = tail.strip_suffix(EXECUTABLE_SUFFIX).unwrap_or(&tail);
-                    let Ok(digest) = Digest::from_hex(&format!("{head}{tail}"), 0) else {
-                        continue;
-                    };
-                    add(&mut units, kind, function, &digest, path, &metadata);
-                }
-                Ok(units.into_values().collect())
-            })
-            .collect::<Result<_, StoreError>>()?;
-        Ok(lists.into_iter().flatten().collect())
+        each: &(impl Fn(Vec<Unit>) + Sync),
+    ) -> Result<(), StoreError> {
+        self.list(folder)?.par_iter().try_for_each(|(head, path)| {
+            let mut units: HashMap<Digest, Unit> = HashMap::new();
+            for (tail, path) in self.list(path)? {
+                let Ok(metadata) = std::fs::symlink_metadata(&path) else { continue };
+                let tail = tail.strip_suffix(EXECUTABLE_SUFFIX).unwrap_or(&tail);
+                let Ok(digest) = Digest::from_hex(&format!("{head}{tail}"), 0) else { continue };
+                let used = Stamp::used(&metadata);
+                let fresh = Unit { kind, function, digest, used, bytes: 0 };
+                let unit = units.entry(digest).or_insert(fresh);
+                unit.used = unit.used.max(used);
+                unit.bytes += metadata.len();
+            }
+            each(units.into_values().collect());
+            Ok(())
+        })
     }
 
     fn census_trees(
@@ -126,22 +150,21 @@ impl Store {
         folder: &Path,
         function: DigestFunction,
     ) -> Result<Vec<Unit>, StoreError> {
-        self.list(folder)?
-            .par_iter()
-            .filter_map(|(name, path)| {
-                let digest = Digest::from_hex(name, 0).ok()?;
-                let metadata = std::fs::symlink_metadata(path).ok()?;
-                let used = Stamp::used(&metadata);
-                Some(Ok(Unit {
-                    kind: Kind::Tree,
-                    function,
-                    hash: digest.hash().into(),
-                    paths: vec![path.clone()],
-                    used,
-                    bytes: tree_bytes(&path.join(crate::tree::INNER)),
-                }))
-            })
-            .collect()
+        let list = self.list(folder)?;
+        let units = list.par_iter().filter_map(|(name, path)| {
+            let digest = Digest::from_hex(name, 0).ok()?;
+            let used = Stamp::used(&std::fs::symlink_metadata(path).ok()?);
+            let bytes = tree_bytes(&path.join(crate::tree::INNER));
+            Some(Unit { kind: Kind::Tree, function, digest, used, bytes })
+        });
+        Ok(units.collect())
+    }
+
+    /// The bytes of a blob, of both its files, or of an action result; none if it is not there.
+    pub(crate) fn bytes_of(&self, kind: Kind, function: DigestFunction, digest: &Digest) -> u64 {
+        let paths = paths(self.layout(), kind, function, digest);
+        let found = paths.iter().filter_map(|path| std::fs::symlink_metadata(path).ok());
+        found.map(|metadata| metadata.len()).sum()
     }
 
     /// The entries of a folder; none if it is not there.
@@ -160,28 +183,6 @@ impl Store {
             .filter_map(|entry| Some((entry.file_name().to_str()?.to_owned(), entry.path())))
             .collect())
     }
-}
-
-fn add(
-    units: &mut HashMap<Box<[u8]>, Unit>,
-    kind: Kind,
-    function: DigestFunction,
-    digest: &Digest,
-    path: PathBuf,
-    metadata: &Metadata,
-) {
-    let used = Stamp::used(metadata);
-    let unit = units.entry(digest.hash().into()).or_insert_with(|| Unit {
-        kind,
-        function,
-        hash: digest.hash().into(),
-        paths: Vec::new(),
-        used,
-        bytes: 0,
-    });
-    unit.paths.push(path);
-    unit.used = unit.used.max(used);
-    unit.bytes += metadata.len();
 }
 
 /// What would become free with a tree: its entries, and files that have no other name any more.

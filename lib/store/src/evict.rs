@@ -2,6 +2,7 @@
 
 use std::fs::{File, Metadata};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
@@ -56,20 +57,27 @@ impl Store {
         self.expire_pins();
         let limit = self.inner.size_limit;
         let counted_before = self.inner.read_usage().map(|usage| usage.bytes);
-        let mut units = self.census()?;
-        let mut evicted =
-            Evicted { left: units.iter().map(|unit| unit.bytes).sum(), ..Evicted::default() };
+        let total = AtomicU64::new(0);
+        self.census(|units| {
+            total.fetch_add(units.iter().map(|unit| unit.bytes).sum(), Ordering::Relaxed);
+        })?;
+        let mut evicted = Evicted { left: total.into_inner(), ..Evicted::default() };
         if evicted.left > limit {
-            let reached = self.reach(&units, limit / 4 * 3)?;
-            units.sort_by_key(|unit| (unit.used, unit.kind));
-            for unit in units {
-                if evicted.left <= limit / 10 * 9 || unit.used >= protected {
-                    break;
+            let reached = self.reach(limit / 4 * 3)?;
+            let may_go = |unit: &Unit| unit.used < protected && !reached.has(unit);
+            let goal = limit / 10 * 9;
+            while evicted.left > goal {
+                let before = evicted.units;
+                for unit in self.oldest(evicted.left - goal, may_go)? {
+                    if self.evict_unit(&unit, protected) {
+                        evicted.units += 1;
+                        evicted.bytes += unit.bytes;
+                        evicted.left = evicted.left.saturating_sub(unit.bytes);
+                    }
                 }
-                if !reached.has(&unit) && self.evict_unit(&unit, protected) {
-                    evicted.units += 1;
-                    evicted.bytes += unit.bytes;
-                    evicted.left -= unit.bytes;
+                // What is left may not go, or is used again, or cannot be removed.
+                if evicted.units == before {
+                    break;
                 }
             }
         }
@@ -78,7 +86,8 @@ impl Store {
     }
 
     fn evict_unit(&self, unit: &Unit, protected: Stamp) -> bool {
-        let paths: Vec<&Path> = unit.paths.iter().map(PathBuf::as_path).collect();
+        let paths = unit.paths(self.layout());
+        let paths: Vec<&Path> = paths.iter().map(PathBuf::as_path).collect();
         let unused = |found: &[Metadata]| {
             let used = found.iter().map(Stamp::used).max();
             used.is_none_or(|used| used < protected && used <= unit.used)

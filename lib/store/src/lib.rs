@@ -30,6 +30,7 @@ mod guard;
 mod hold;
 mod layout;
 mod maintain;
+mod oldest;
 mod pins;
 mod reach;
 mod remove;

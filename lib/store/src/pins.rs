@@ -153,7 +153,7 @@ mod tests {
         let (read, _) = record(&store, "read", &[2; 1000], 91 * DAY);
         let (_, young) = record(&store, "young", &[3; 1000], 89 * DAY);
         // Looked at by us, which is no use.
-        store.reach(&store.census().expect("counted"), u64::MAX).expect("followed");
+        store.reach(u64::MAX).expect("followed");
         assert!(store.action_result(&read).expect("asked").is_some());
         let tiny = open(&folder, 1);
         assert_eq!(tiny.gc().expect("collected").unpinned, 1);

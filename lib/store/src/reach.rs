@@ -1,6 +1,6 @@
 //! What element records refer to.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::io::Read;
 use std::path::Path;
 
@@ -14,8 +14,19 @@ use crate::{Store, StoreError};
 /// (docs/element-record.md).
 const RECORD: &str = "element-record";
 
-/// A function and a hash.
-pub(crate) type Id = (DigestFunction, Box<[u8]>);
+/// A function and the beginning of a hash: enough to tell apart what is in a store, and a fraction
+/// of a digest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Id(DigestFunction, [u8; 16]);
+
+impl Id {
+    fn of(function: DigestFunction, digest: &Digest) -> Self {
+        let mut head = [0; 16];
+        // The shortest hash, MD5, has as many.
+        head.iter_mut().zip(digest.hash()).for_each(|(to, from)| *to = *from);
+        Self(function, head)
+    }
+}
 
 /// What must stay, of all functions.
 #[derive(Debug, Default)]
@@ -26,11 +37,13 @@ pub(crate) struct Reached {
     complete: HashSet<Id>,
     /// What the record that is being followed added.
     new: Vec<(Kind, Id)>,
+    /// The bytes of that.
+    new_bytes: u64,
 }
 
 impl Reached {
     pub(crate) fn has(&self, unit: &Unit) -> bool {
-        let id = (unit.function, unit.hash.clone());
+        let id = Id::of(unit.function, &unit.digest);
         match unit.kind {
             Kind::Blob => self.blobs.contains(&id),
             Kind::Result => self.results.contains(&id),
@@ -38,26 +51,28 @@ impl Reached {
         }
     }
 
-    fn add_blob(&mut self, function: DigestFunction, digest: &Digest) -> bool {
-        let id: Id = (function, digest.hash().into());
-        let new = self.blobs.insert(id.clone());
+    fn add_blob(&mut self, store: &Store, digest: &Digest) -> bool {
+        let id = Id::of(store.function, digest);
+        let new = self.blobs.insert(id);
         if new {
             self.new.push((Kind::Blob, id));
+            self.new_bytes += store.bytes_of(Kind::Blob, store.function, digest);
         }
         new
     }
 
-    fn add_result(&mut self, function: DigestFunction, digest: &Digest) {
-        let id: Id = (function, digest.hash().into());
-        if self.results.insert(id.clone()) {
+    fn add_result(&mut self, store: &Store, digest: &Digest) {
+        let id = Id::of(store.function, digest);
+        if self.results.insert(id) {
             self.new.push((Kind::Result, id));
+            self.new_bytes += store.bytes_of(Kind::Result, store.function, digest);
         }
     }
 
     /// Keeps what was added since the last call if it has at most `room` bytes; answers how many.
-    fn settle(&mut self, sizes: &HashMap<(Kind, Id), u64>, room: u64) -> u64 {
+    fn settle(&mut self, room: u64) -> u64 {
         let new = std::mem::take(&mut self.new);
-        let bytes = new.iter().filter_map(|one| sizes.get(one)).sum();
+        let bytes = std::mem::take(&mut self.new_bytes);
         if bytes <= room {
             return bytes;
         }
@@ -75,23 +90,19 @@ impl Store {
     /// Follows the pinned results, those that were used last first, as long as all that they refer
     /// to has at most `room` bytes; one that is too large is left out. Each blob is read once; what
     /// is missing or malformed is left out, since nothing can be kept of it.
-    pub(crate) fn reach(&self, units: &[Unit], room: u64) -> Result<Reached, StoreError> {
-        let sizes: HashMap<(Kind, Id), u64> = units
-            .iter()
-            .map(|unit| ((unit.kind, (unit.function, unit.hash.clone())), unit.bytes))
-            .collect();
+    pub(crate) fn reach(&self, room: u64) -> Result<Reached, StoreError> {
         let mut reached = Reached::default();
         let mut left = room;
         for pin in self.pinned() {
             self.with_function(pin.function).follow_pin(&pin.key, &mut reached)?;
-            left -= reached.settle(&sizes, left);
+            left -= reached.settle(left);
         }
         Ok(reached)
     }
 
     /// `nameless`: the name of the file has no size; the first line of the result does.
     fn follow_pin(&self, nameless: &Digest, reached: &mut Reached) -> Result<(), StoreError> {
-        reached.add_result(self.function, nameless);
+        reached.add_result(self, nameless);
         let path = self.layout().result(self.function, nameless);
         let mut content = Vec::new();
         let read = Self::open_unused(&path).and_then(|mut file| file.read_to_end(&mut content));
@@ -121,7 +132,7 @@ impl Store {
                 continue;
             }
             let Some((_, result)) = self.read_result(&action)? else { continue };
-            reached.add_result(self.function, &action);
+            reached.add_result(self, &action);
             let Ok(result) = reapi::ActionResult::decode(result.as_slice()) else { continue };
             self.follow_outputs(&result, reached)?;
             for subaction in result.subactions.iter().filter_map(parsed) {
@@ -140,7 +151,7 @@ impl Store {
         let files = result.output_files.iter().filter_map(|file| file.digest.as_ref());
         for digest in files.chain(&result.stdout_digest).chain(&result.stderr_digest) {
             if let Some(digest) = parsed(digest) {
-                reached.add_blob(self.function, &digest);
+                reached.add_blob(self, &digest);
             }
         }
         for directory in &result.output_directories {
@@ -155,14 +166,14 @@ impl Store {
     }
 
     fn follow_tree(&self, digest: &Digest, reached: &mut Reached) -> Result<(), StoreError> {
-        if !reached.add_blob(self.function, digest) {
+        if !reached.add_blob(self, digest) {
             return Ok(());
         }
         let Some(tree) = self.peek_message::<reapi::Tree>(digest)? else { return Ok(()) };
         for directory in tree.root.iter().chain(&tree.children) {
             for file in directory.files.iter().filter_map(|file| file.digest.as_ref()) {
                 if let Some(digest) = parsed(file) {
-                    reached.add_blob(self.function, &digest);
+                    reached.add_blob(self, &digest);
                 }
             }
         }
@@ -170,12 +181,12 @@ impl Store {
     }
 
     fn follow_action(&self, action: &Digest, reached: &mut Reached) -> Result<(), StoreError> {
-        if !reached.add_blob(self.function, action) {
+        if !reached.add_blob(self, action) {
             return Ok(());
         }
         let Some(message) = self.peek_message::<reapi::Action>(action)? else { return Ok(()) };
         if let Some(command) = message.command_digest.as_ref().and_then(parsed) {
-            reached.add_blob(self.function, &command);
+            reached.add_blob(self, &command);
         }
         if let Some(root) = message.input_root_digest.as_ref().and_then(parsed) {
             self.follow_directory(&root, reached)?;
@@ -186,14 +197,14 @@ impl Store {
     fn follow_directory(&self, root: &Digest, reached: &mut Reached) -> Result<(), StoreError> {
         let mut stack = vec![*root];
         while let Some(digest) = stack.pop() {
-            reached.add_blob(self.function, &digest);
-            if !reached.complete.insert((self.function, digest.hash().into())) {
+            reached.add_blob(self, &digest);
+            if !reached.complete.insert(Id::of(self.function, &digest)) {
                 continue;
             }
             let Some(content) = self.peek(&digest)? else { continue };
             let Ok(directory) = Directory::decode(&content) else { continue };
             for (_, file) in directory.files() {
-                reached.add_blob(self.function, &file.digest);
+                reached.add_blob(self, &file.digest);
             }
             stack.extend(directory.directories().iter().map(|(_, child)| *child));
         }
@@ -211,7 +222,7 @@ impl Store {
             if !seen.insert(digest) {
                 continue;
             }
-            reached.add_blob(self.function, &digest);
+            reached.add_blob(self, &digest);
             let Some(content) = self.peek(&digest)? else { continue };
             let Ok(directory) = Directory::decode(&content) else { continue };
             stack.extend(directory.directories().iter().map(|(_, child)| *child));

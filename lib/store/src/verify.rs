@@ -34,12 +34,11 @@ impl Store {
         for function in DigestFunction::ALL {
             let store = self.with_function(function);
             let folder = function.name().to_ascii_lowercase();
-            let blobs = store.fanned(&self.layout().blobs().join(&folder))?;
-            verified.blobs += blobs.len() as u64;
-            verified.bad.extend(store.bad(&blobs, Self::is_right_blob)?);
-            let results = store.fanned(&self.layout().results().join(&folder))?;
-            verified.results += results.len() as u64;
-            verified.bad.extend(store.bad(&results, Self::is_right_result)?);
+            let bad = &mut verified.bad;
+            let blobs = self.layout().blobs().join(&folder);
+            verified.blobs += store.bad_fanned(&blobs, Self::is_right_blob, bad)?;
+            let results = self.layout().results().join(&folder);
+            verified.results += store.bad_fanned(&results, Self::is_right_result, bad)?;
             let trees = store.list(&self.layout().trees().join(&folder))?;
             verified.trees += trees.len() as u64;
             verified.bad.extend(store.bad(&trees, |_, _, path| Ok(is_right_tree(path)))?);
@@ -48,14 +47,22 @@ impl Store {
         Ok(verified)
     }
 
-    fn fanned(&self, folder: &Path) -> Result<Vec<(String, PathBuf)>, StoreError> {
-        let mut found = Vec::new();
-        for (head, path) in self.list(folder)? {
-            for (tail, path) in self.list(&path)? {
-                found.push((format!("{head}{tail}"), path));
-            }
+    /// Adds to `bad` what is wrong in the folders of `base`, one after the other, so that only the
+    /// names of one are in memory. Answers how many files there are.
+    fn bad_fanned(
+        &self,
+        base: &Path,
+        is_right: impl Fn(&Self, &str, &Path) -> std::io::Result<bool> + Sync + Copy,
+        bad: &mut Vec<PathBuf>,
+    ) -> Result<u64, StoreError> {
+        let mut count = 0;
+        for (head, path) in self.list(base)? {
+            let mut entries = self.list(&path)?;
+            entries.iter_mut().for_each(|(tail, _)| tail.insert_str(0, &head));
+            bad.extend(self.bad(&entries, is_right)?);
+            count += entries.len() as u64;
         }
-        Ok(found)
+        Ok(count)
     }
 
     fn bad(
