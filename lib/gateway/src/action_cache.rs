@@ -24,7 +24,9 @@ impl ActionCache for Front {
         if remembers && let Some(result) = self.memory.get(&action, &inline, Instant::now()) {
             return Ok(Response::new(result));
         }
+        let call = self.vigil.call();
         let found = self.endpoint.action_result(&action, &inline).await;
+        drop(call);
         match found.map_err(|error| error.to_status())? {
             Some(result) => {
                 if is_of_action(&result) {

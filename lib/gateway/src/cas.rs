@@ -26,6 +26,7 @@ impl ContentAddressableStorage for Front {
         let request = request.into_inner();
         self.check_function(request.digest_function)?;
         let digests = parse_all(&request.blob_digests)?;
+        let _call = self.vigil.call();
         let missing = self.endpoint.missing(&digests).await.map_err(|error| error.to_status())?;
         Ok(Response::new(reapi::FindMissingBlobsResponse {
             missing_blob_digests: missing.iter().map(Digest::to_proto).collect(),
@@ -78,6 +79,7 @@ impl ContentAddressableStorage for Front {
                 "{total} bytes in one batch are more than the limit of {limit}"
             )));
         }
+        let _call = self.vigil.call();
         let mut found: HashMap<_, _> =
             self.endpoint.get_many(&digests).await.map_err(|error| error.to_status())?;
         let responses = digests.into_iter().map(|digest| match found.remove(&digest) {

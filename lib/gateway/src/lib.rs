@@ -18,6 +18,7 @@ mod root;
 mod serve;
 mod status;
 mod stream;
+mod vigil;
 
 use forerunner_merkle::{Digest, DigestFunction};
 use forerunner_proto::reapi;
@@ -42,6 +43,7 @@ struct Front {
     policy: Policy,
     recorder: Recorder,
     memory: memory::Memory,
+    vigil: vigil::Vigil,
 }
 
 impl Front {

@@ -22,6 +22,7 @@ use tonic::transport::Server;
 
 use crate::local_cas::LocalCas;
 use crate::memory::Memory;
+use crate::vigil::Vigil;
 use crate::{Front, Policy, Recorder, SandboxRoot};
 
 /// Largest message that a client may send. Batches are within 4 MiB; a result with the paths of a
@@ -156,6 +157,12 @@ struct Clients {
     root: Option<SandboxRoot>,
 }
 
+/// Whether the server behind us is on this machine: others take too long to stay awake for.
+fn is_beside_us(endpoint: &Endpoint) -> bool {
+    let remote = &endpoint.config().remote;
+    remote.as_ref().is_some_and(|remote| remote.action_cache.url.starts_with("unix:"))
+}
+
 fn serve(
     listener: UnixListener,
     config: &Config,
@@ -188,7 +195,9 @@ fn serve(
             }
         };
         let Clients { policy, recorder, root } = clients;
-        let front = Front { endpoint, policy, recorder, memory: Memory::default() };
+        let vigil = Vigil::default();
+        let watching = is_beside_us(&endpoint).then(|| tokio::spawn(vigil.clone().keep()));
+        let front = Front { endpoint, policy, recorder, memory: Memory::default(), vigil };
         let local_cas = root.map(|root| {
             LocalContentAddressableStorageServer::new(LocalCas { front: front.clone(), root })
         });
@@ -230,6 +239,9 @@ fn serve(
                 }
             }
             () = limit => {}
+        }
+        if let Some(watching) = watching {
+            watching.abort();
         }
     });
     runtime.shutdown_background();
