@@ -250,16 +250,18 @@ impl Run<'_> {
         let function = self.endpoint.function();
         let outputs = job.outputs.clone();
         let folder = scratch.path().to_owned();
-        let captured = if outputs.list.is_empty() {
+        let (captured, by_others) = if outputs.list.is_empty() {
             // Not worth a thread.
-            Captured::default()
+            (Captured::default(), false)
         } else {
             upload::upload(self.endpoint, move |sink| {
                 capture(root.as_fd(), &outputs, function, &folder, sink)
             })
             .await?
         };
-        settle::settle(self.endpoint, &captured.directories).await;
+        if by_others {
+            settle::settle(self.endpoint, &captured.directories).await;
+        }
         let mut result = reapi::ActionResult {
             output_files: captured.files,
             output_directories: captured.directories,

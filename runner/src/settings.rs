@@ -172,7 +172,7 @@ mod tests {
         };
         assert_eq!(security(&[]), Ok(Security::default()));
         let both = security(&["--client-key=k", "--client-cert=c"]).expect("an identity");
-        assert_eq!(both.identity.expect("an identity").key, PathBuf::from("k"));
+        assert_eq!(both.identity.as_ref().expect("an identity").key, PathBuf::from("k"));
         let token = security(&["--access-token=t", "--token-reload-interval=1H"]).expect("a token");
         let reload = Some(Duration::from_secs(3600));
         assert_eq!(token.credentials, Some(Credentials::Token { file: "t".into(), reload }));

@@ -255,22 +255,31 @@ impl Endpoint {
     /// If a file cannot be read or does not have the digest that was named, or the endpoint
     /// refuses.
     pub async fn upload(&self, blobs: Vec<(Digest, Content)>) -> Result<(), Error> {
-        let digests: Vec<Digest> = blobs.iter().map(|(digest, _)| *digest).collect();
-        let missing: HashSet<Digest> = self.missing(&digests).await?.into_iter().collect();
+        self.upload_missing(blobs).await.map(drop)
+    }
+
+    /// As [`Self::upload`]; answers with those that are there already.
+    ///
+    /// # Errors
+    /// As [`Self::upload`].
+    pub async fn upload_missing(
+        &self,
+        mut blobs: Vec<(Digest, Content)>,
+    ) -> Result<Vec<Digest>, Error> {
+        let mut there: Vec<Digest> = blobs.iter().map(|(digest, _)| *digest).collect();
+        let missing: HashSet<Digest> = self.missing(&there).await?.into_iter().collect();
+        there.retain(|digest| !missing.contains(digest));
         let mut seen = HashSet::new();
-        let blobs: Vec<(Digest, Content)> = blobs
-            .into_iter()
-            .filter(|(digest, _)| missing.contains(digest) && seen.insert(*digest))
-            .collect();
+        blobs.retain(|(digest, _)| missing.contains(digest) && seen.insert(*digest));
         match &self.kind {
             Kind::Embedded(_, store) => {
                 for (digest, content) in &blobs {
                     put(store, digest, content)?;
                 }
-                Ok(())
             }
-            Kind::Remote(remote, _) => remote.upload(blobs).await,
+            Kind::Remote(remote, _) => remote.upload(blobs).await?,
         }
+        Ok(there)
     }
 
     /// Stores small blobs in one go, without asking which are there; answers with the status of

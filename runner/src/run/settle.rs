@@ -1,4 +1,7 @@
 //! Output trees in the cache of a casd that has another server behind it.
+//!
+//! What was uploaded through it is there. Of what the other server had before it says that it is
+//! not missing.
 
 use forerunner_merkle::Digest;
 use forerunner_proto::buildgrid::FetchTreeRequest;
@@ -6,10 +9,10 @@ use forerunner_proto::reapi::OutputDirectory;
 use forerunner_reapi::Endpoint;
 use tonic::Code;
 
-/// Makes sure that the trees are in the server's own cache. Such a casd says of what the server
-/// behind it has that it is not missing, so it was not uploaded; BuildStream reads directories in
-/// the cache as files, and what was primed there is new to it. Without a server behind, casd only
-/// looks; others do not have this service. Nothing of this can make a build fail.
+/// Makes sure that the trees are in the server's own cache, some of which others sent: BuildStream
+/// reads directories in the cache as files, and what was primed there is new to it. Without a
+/// server behind, casd only looks; others do not have this service. Nothing of this can make a
+/// build fail.
 pub(super) async fn settle(endpoint: &Endpoint, directories: &[OutputDirectory]) {
     let (Some(mut client), Some(remote)) = (endpoint.local_cas(), &endpoint.config().remote) else {
         return;
