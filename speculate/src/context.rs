@@ -178,7 +178,7 @@ mod tests {
     /// As `buildbox-run --speculate` passes on what it was told itself.
     #[test]
     fn a_runner_that_starts_us_is_understood() {
-        let token = |minutes| Credentials::Token {
+        let token = |minutes: u64| Credentials::Token {
             file: "t".into(),
             reload: Some(std::time::Duration::from_secs(minutes * 60)),
         };

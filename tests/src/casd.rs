@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use forerunner_merkle::Digest;
+
 use crate::{buildbox, peer, temp};
 
 /// A running buildbox-casd; it ends when dropped.
@@ -62,6 +64,14 @@ impl Casd {
     #[must_use]
     pub fn url(&self) -> String {
         format!("unix:{}", self.socket().display())
+    }
+
+    /// Whether a blob is in its own cache, whatever a server behind it may have.
+    #[must_use]
+    pub fn has(&self, blob: &Digest) -> bool {
+        let hex = blob.hex();
+        let (head, tail) = hex.split_at(2);
+        self.folder.path().join("cache/cas/objects").join(head).join(tail).exists()
     }
 
     /// What it wrote so far.

@@ -2,12 +2,14 @@
 
 mod buildgrid;
 mod casd;
+mod parcel;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 pub use buildgrid::BuildGrid;
 pub use casd::Casd;
+pub use parcel::{FUNCTION, Parcel, config, script};
 
 /// The program `name` as the workspace built it (`cargo build --workspace --bins`).
 ///
@@ -122,6 +124,20 @@ pub fn run(command: &mut Command) -> String {
         String::from_utf8_lossy(&output.stderr),
     );
     String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// One of our programs as a user starts it whose store and home are in `home`: in the directory
+/// `work`, with all our programs on PATH.
+#[must_use]
+pub fn at_home(program: &str, work: &Path, home: &Path) -> Command {
+    let path = std::env::var("PATH").unwrap_or_default();
+    let mut command = Command::new(bin(program));
+    command
+        .current_dir(work)
+        .env("FORERUNNER_STORE", home.join("store"))
+        .env("HOME", home)
+        .env("PATH", format!("{}:{path}", bin_dir().display()));
+    command
 }
 
 /// A temporary directory.

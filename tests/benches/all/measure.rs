@@ -89,10 +89,10 @@ impl Bench {
         let (ours_ms, peer_ms) = (median(&mut times.0), median(&mut times.1));
         self.row([
             case.to_owned(),
-            format!("{} {ours_ms:.2} ms", names.0),
-            format!("{} {peer_ms:.2} ms", names.1),
+            format!("{} {ours_ms:.3} ms", names.0),
+            format!("{} {peer_ms:.3} ms", names.1),
             format!("{:.2} ×", ours_ms / peer_ms),
-            format!("min {:.2} / {:.2} ms", milliseconds(times.0[0]), milliseconds(times.1[0])),
+            format!("min {:.3} / {:.3} ms", milliseconds(times.0[0]), milliseconds(times.1[0])),
         ]);
     }
 

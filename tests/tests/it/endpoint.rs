@@ -3,40 +3,24 @@
 use std::path::Path;
 
 use bytes::Bytes;
-use forerunner_merkle::{Digest, DigestFunction, File, Forest, TreeBuilder, TreePath};
+use forerunner_merkle::{Digest, File, Forest, TreeBuilder, TreePath};
 use forerunner_proto::{Kept, reapi};
-use forerunner_reapi::{
-    Config, Connection, Content, Endpoint, Error, LocalExecution, Record, Remote, Tool, record,
-};
-use forerunner_tests::{BuildGrid, Casd, bin, temp};
-
-pub(crate) const FUNCTION: DigestFunction = DigestFunction::Sha256;
+use forerunner_reapi::{Config, Content, Endpoint, Error, Record, record};
+pub(crate) use forerunner_tests::FUNCTION;
+use forerunner_tests::{BuildGrid, Casd, config, temp};
 
 /// The embedded store in `folder`.
 pub(crate) fn embedded(folder: &Path) -> Config {
-    Config {
-        remote: None,
-        store: forerunner_store::Options {
-            root: folder.join("store"),
-            size_limit: 1 << 30,
-            function: FUNCTION,
-        },
-        function: FUNCTION,
-        local: LocalExecution {
-            runner: bin("buildbox-run"),
-            runner_arguments: Vec::new(),
-            jobs: 2,
-        },
-        tool: Tool { name: "tests".to_owned(), ..Tool::default() },
-    }
+    config(&folder.join("store"), None)
 }
 
 /// A server.
 pub(crate) fn remote(url: &str) -> Config {
-    let mut connection = Connection::new(url);
-    connection.retry_limit = 0;
-    let mut config = embedded(Path::new("/nonexistent"));
-    config.remote = Some(Remote::all(connection));
+    let mut config = config(Path::new("/nonexistent"), Some(url));
+    let remote = config.remote.as_mut().expect("a server");
+    for connection in [&mut remote.cas, &mut remote.action_cache, &mut remote.execution] {
+        connection.retry_limit = 0;
+    }
     config
 }
 

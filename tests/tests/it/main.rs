@@ -2,6 +2,7 @@
 #![allow(missing_docs, clippy::needless_pass_by_value)]
 
 mod bad_input;
+mod dice;
 mod endpoint;
 mod endpoint_faults;
 mod endpoint_secure;
@@ -9,6 +10,7 @@ mod faults_recc;
 mod faults_recc_archives;
 mod gateway;
 mod house;
+mod many;
 mod projects;
 mod projects_random;
 mod rear;
@@ -22,6 +24,7 @@ mod runner_escape;
 mod runner_hostile;
 mod runner_kill;
 mod runner_options;
+mod runner_proxy;
 mod runner_services;
 mod runner_socket;
 mod runner_speculate;

@@ -5,44 +5,25 @@
 //! The seed is printed; `FORERUNNER_SEED` repeats a run, `FORERUNNER_STEPS` changes its length.
 
 mod change;
-pub(crate) mod dice;
 mod headers;
 mod plan;
 mod world;
 
 use forerunner_tests::{bin, long, on_path, peer};
 
-use dice::Dice;
+use crate::dice::walk;
 use world::World;
 
 /// Changes to one world before the next one begins, with a store of its own.
 const STEPS_PER_WORLD: usize = 100;
 
-fn number(variable: &str, default: u64) -> u64 {
-    let text = std::env::var(variable).ok();
-    text.map_or(default, |text| text.parse().expect("a number"))
-}
-
 #[test]
 fn never_a_wrong_object() {
     let recc = bin("recc");
     let Some(_) = peer("clang", on_path("clang")) else { return };
-    let steps = number("FORERUNNER_STEPS", if long() { 3_000 } else { 60 });
-    let first = number("FORERUNNER_SEED", 20_240_229);
-    let (mut left, mut seed, mut hits, mut succeeded) = (steps as usize, first, 0, 0);
-    while left > 0 {
-        println!("FORERUNNER_SEED={seed}");
-        let mut world = World::new(&recc, Dice::new(seed));
-        let here = left.min(STEPS_PER_WORLD);
-        for step in 0..here {
-            world.step(&format!("FORERUNNER_SEED={seed}, step {step}"));
-        }
-        hits += world.hits();
-        succeeded += world.succeeded;
-        (left, seed) = (left - here, seed + 1);
-    }
-    println!("{hits} hits; {succeeded} of {steps} commands succeeded");
+    let steps = if long() { 3_000 } else { 60 };
+    let walk = walk(steps, 20_240_229, STEPS_PER_WORLD, |dice| World::new(&recc, dice));
     // Otherwise nothing was tried.
-    assert!(succeeded * 4 > steps, "only {succeeded} of {steps} commands succeeded");
-    assert!(hits * 10 > steps, "{hits} hits in {steps} steps");
+    assert!(walk.succeeded * 4 > walk.steps, "only {} commands succeeded", walk.succeeded);
+    assert!(walk.hits * 10 > walk.steps, "{} hits in {} steps", walk.hits, walk.steps);
 }

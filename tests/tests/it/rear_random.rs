@@ -8,7 +8,7 @@ use std::process::{Command, Output, Stdio};
 
 use forerunner_tests::{bin, long, on_path, peer, run, temp};
 
-use crate::projects_random::dice::Dice;
+use crate::dice::{self, Dice, walk};
 
 /// Steps in one world before the next one begins, with a store of its own.
 const STEPS_PER_WORLD: usize = 50;
@@ -175,7 +175,9 @@ impl World {
         found.sort();
         found
     }
+}
 
+impl dice::World for World {
     fn step(&mut self, at: &str) {
         for _ in 0..self.dice.below(3) {
             self.happen();
@@ -218,33 +220,18 @@ impl World {
         let line = said.lines().find(|line| line.trim_start().starts_with("hits"));
         line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok()).unwrap_or(0)
     }
-}
 
-fn number(variable: &str, default: usize) -> usize {
-    let text = std::env::var(variable).ok();
-    text.map_or(default, |text| text.parse().expect("a number"))
+    fn succeeded(&self) -> usize {
+        self.succeeded
+    }
 }
 
 #[test]
 fn never_a_wrong_archive() {
     let tools = on_path("gcc").and(on_path("llvm-ar"));
     let Some(_) = peer("gcc and llvm-ar", tools) else { return };
-    let steps = number("FORERUNNER_STEPS", if long() { 5_000 } else { 100 });
-    let mut seed = number("FORERUNNER_SEED", 20_261_122) as u64;
-    let (mut left, mut hits, mut succeeded) = (steps, 0, 0);
-    while left > 0 {
-        println!("FORERUNNER_SEED={seed}");
-        let mut world = World::new(Dice::new(seed));
-        let here = left.min(STEPS_PER_WORLD);
-        for step in 0..here {
-            world.step(&format!("FORERUNNER_SEED={seed}, step {step}"));
-        }
-        hits += world.hits();
-        succeeded += world.succeeded;
-        (left, seed) = (left - here, seed + 1);
-    }
-    println!("{hits} hits; {succeeded} of {steps} commands succeeded");
+    let walk = walk(if long() { 5_000 } else { 100 }, 20_261_122, STEPS_PER_WORLD, World::new);
     // Otherwise nothing was tried.
-    assert!(succeeded * 3 > steps, "only {succeeded} of {steps} commands succeeded");
-    assert!(hits * 25 > steps, "{hits} hits in {steps} steps");
+    assert!(walk.succeeded * 3 > walk.steps, "only {} commands succeeded", walk.succeeded);
+    assert!(walk.hits * 25 > walk.steps, "{} hits in {} steps", walk.hits, walk.steps);
 }

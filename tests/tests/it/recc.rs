@@ -19,7 +19,7 @@ mod watched;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use forerunner_tests::{bin, temp};
+use forerunner_tests::{bin, long, peer, peers, temp};
 
 /// A directory to work in, and a store of its own.
 struct Place {
@@ -70,6 +70,36 @@ impl Place {
             line.split_whitespace().nth(1).and_then(|n| n.parse().ok()).expect("a number")
         };
         (number("hits"), number("misses"))
+    }
+}
+
+/// A folder in a Debian unstable that has the reference recc, with ours in it as `ours`.
+struct Chroot {
+    folder: tempfile::TempDir,
+    /// The folder as it is called inside.
+    inside: String,
+}
+
+impl Chroot {
+    /// In the long form of tests only: the system is made for it.
+    fn new() -> Option<Self> {
+        if !long() {
+            return None;
+        }
+        let root = peers().join("sid");
+        let reference = root.join("usr/bin/recc").is_file().then_some(());
+        peer("recc 1.4.30 in a chroot", reference)?;
+        let folder = tempfile::tempdir_in(root.join("tmp")).expect("a directory in the chroot");
+        std::fs::copy(bin("recc"), folder.path().join("ours")).expect("our recc");
+        let name = folder.path().file_name().expect("a name").to_string_lossy();
+        let inside = format!("/tmp/{name}");
+        Some(Self { folder, inside })
+    }
+
+    fn shell(&self, script: &str) -> Command {
+        let mut command = Command::new("/usr/sbin/chroot");
+        command.arg(peers().join("sid")).args(["/bin/sh", "-c", script]);
+        command
     }
 }
 

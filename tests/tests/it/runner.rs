@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use bytes::Bytes;
-use forerunner_merkle::{Digest, Directory, File, Forest, Name, Node, TreeBuilder, TreePath};
+use forerunner_merkle::{Digest, Directory, File, Forest, Name, Node, TreePath};
 use forerunner_proto::{Message, reapi, rpc};
-use forerunner_reapi::{Content, Endpoint};
-use forerunner_tests::{Casd, bin, on_path, peer, temp};
+use forerunner_reapi::Endpoint;
+use forerunner_tests::{Casd, Parcel, bin, on_path, peer, temp};
 
 use crate::endpoint::{FUNCTION, embedded, remote, runtime};
 
@@ -211,36 +211,26 @@ impl Lab {
     }
 
     /// Uploads all of a case; answers with the Action.
-    pub(crate) fn upload(&self, case: &Case) -> (Digest, Vec<u8>) {
-        let mut forest = Forest::new(FUNCTION);
-        let mut builder = TreeBuilder::new();
-        let mut blobs = Vec::new();
-        let path = |text: &str| TreePath::parse(text).expect("a path");
+    pub(crate) fn upload(&self, case: &Case) -> (Digest, Bytes) {
+        let mut parcel = Parcel::default();
         if !case.without_programs {
-            let digest = FUNCTION.digest(&self.busybox);
-            blobs.push((digest, Content::Bytes(self.busybox.clone())));
-            builder.file(&path("bin/busybox"), File::new(digest, true)).expect("a place");
+            parcel.file("bin/busybox", self.busybox.clone(), true);
             for applet in APPLETS.split_whitespace() {
-                builder.symlink(&path(&format!("bin/{applet}")), "busybox").expect("a place");
+                parcel.link(&format!("bin/{applet}"), "busybox");
             }
         }
         for (at, entry) in &case.tree {
-            let at = path(at);
             match entry {
-                Entry::File(content, executable) => {
-                    let digest = FUNCTION.digest(content);
-                    blobs.push((digest, Content::Bytes(content.clone().into())));
-                    builder.file(&at, File::new(digest, *executable)).expect("a place");
-                }
-                Entry::Link(target) => builder.symlink(&at, target).expect("a place"),
-                Entry::Folder => builder.directory(&at).expect("a place"),
+                Entry::File(content, executable) => parcel.file(at, content.clone(), *executable),
+                Entry::Link(target) => parcel.link(at, target),
+                Entry::Folder => parcel.folder(at),
             }
         }
-        let mut root = case.input_root.unwrap_or_else(|| builder.build(&mut forest));
+        let mut root = case.input_root.unwrap_or_else(|| parcel.tree());
         for (at, properties) in &case.nodes {
-            root = set(&mut forest, root, path(at).names(), properties);
+            let at = TreePath::parse(at).expect("a path");
+            root = set(&mut parcel.forest, root, at.names(), properties);
         }
-        blobs.extend(forest.take_made().into_iter().map(|(d, bytes)| (d, Content::Bytes(bytes))));
         let platform = |list: &[(String, String)]| {
             let properties = list.iter().map(|(name, value)| reapi::platform::Property {
                 name: name.clone(),
@@ -266,22 +256,16 @@ impl Lab {
             output_node_properties: case.attributes.clone(),
             output_directory_format: case.format,
             platform: platform(&case.command_properties),
-        }
-        .encode_to_vec();
-        let command_digest = FUNCTION.digest(&command);
-        blobs.push((command_digest, Content::Bytes(command.into())));
+        };
         let action = reapi::Action {
-            command_digest: Some(command_digest.to_proto()),
             input_root_digest: Some(root.to_proto()),
             timeout: (case.timeout_seconds != 0)
                 .then_some(forerunner_proto::Duration { seconds: case.timeout_seconds, nanos: 0 }),
             platform: platform(&case.properties),
             ..Default::default()
-        }
-        .encode_to_vec();
-        let digest = FUNCTION.digest(&action);
-        blobs.push((digest, Content::Bytes(action.clone().into())));
-        self.runtime.block_on(self.endpoint.upload(blobs)).expect("an upload");
+        };
+        let (digest, action) = parcel.action(&command, action);
+        self.runtime.block_on(parcel.upload(&self.endpoint));
         (digest, action)
     }
 

@@ -15,7 +15,7 @@ use crate::runner::{Case, Lab, Outcome, args, exit_status, sh};
 /// writes an element record through it, if it may: that is an update of the action cache.
 fn inner(lab: &Lab, case: &Case) -> (Vec<u8>, Vec<u8>) {
     let program = std::fs::read(bin("buildbox-run")).expect("the runner");
-    (program, lab.upload(case).1)
+    (program, lab.upload(case).1.to_vec())
 }
 
 fn nested(lab: &Lab, script: &str, inside: &Case) -> Case {

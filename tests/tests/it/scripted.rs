@@ -29,6 +29,9 @@ use tonic::{Code, Request, Response, Status, Streaming};
 
 use lies::Lie;
 
+/// A blob on its way to a client.
+type Pieces = ReceiverStream<Result<ReadResponse, Status>>;
+
 /// Most bytes of one batch: small, so that objects of tests travel as streams too.
 pub(crate) const BATCH_LIMIT_BYTES: usize = 20_000;
 
@@ -398,12 +401,9 @@ impl ContentAddressableStorage for Server {
 
 #[tonic::async_trait]
 impl ByteStream for Server {
-    type ReadStream = ReceiverStream<Result<ReadResponse, Status>>;
+    type ReadStream = Pieces;
 
-    async fn read(
-        &self,
-        request: Request<ReadRequest>,
-    ) -> Result<Response<Self::ReadStream>, Status> {
+    async fn read(&self, request: Request<ReadRequest>) -> Result<Response<Pieces>, Status> {
         let request = request.into_inner();
         let due = self.state().due(Rpc::Read);
         let cut = due == Some(Fault::Cut);

@@ -39,6 +39,8 @@ impl Project {
         // Microseconds, and what an element's build is made of.
         let mut config = format!("cachedir: {}/cache\nlogging:\n  verbose: true\n", at.display());
         config.push_str("  message-format: '[%{elapsed-us}][%{element}] %{action} %{message}'\n");
+        // Where less than the default of 5 % is free, BuildStream would not build.
+        config.push_str("cache:\n  reserved-disk-space: 1G\n");
         let endpoint = match persistent {
             None => {
                 let cache = format!("--casd-cache={}/cache", at.display());
@@ -47,7 +49,7 @@ impl Project {
             Some(casd) => {
                 let url = casd.url();
                 config.push_str(&format!(
-                    "cache:\n  storage-service:\n    url: {url}\nremote-execution:\n  \
+                    "  storage-service:\n    url: {url}\nremote-execution:\n  \
                      action-cache-service:\n    url: {url}\n    push: true\n"
                 ));
                 vec![format!("--remote={url}")]

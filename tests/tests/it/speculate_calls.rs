@@ -3,15 +3,14 @@
 use std::collections::HashSet;
 use std::process::Command;
 
-use bytes::Bytes;
 use forerunner_merkle::Digest;
 use forerunner_proto::{Message, reapi};
-use forerunner_tests::{bin, run, temp};
+use forerunner_tests::{Parcel, bin, run, temp};
 use serde_json::{Value, json};
 
 use crate::endpoint::runtime;
 use crate::scripted::{Content, Server};
-use crate::speculate_kill::{FUNCTION, Files, Step, encode, tree};
+use crate::speculate_kill::{Files, Step};
 
 /// Elements that do not change: pairs of which one stands on the other.
 const FEW: usize = 4;
@@ -58,17 +57,21 @@ impl Scene {
         Self { folder, server, url, stop: Some(stop), driver: Some(driver) }
     }
 
-    fn add(&self, blobs: &[Vec<u8>]) -> Vec<Digest> {
-        let named = blobs.iter().map(|blob| (FUNCTION.digest(blob), Bytes::from(blob.clone())));
-        let content = Content { blobs: named.collect(), ..Content::default() };
+    fn add(&self, parcel: Parcel) -> Vec<Digest> {
+        let blobs = parcel.into_blobs().into_iter().collect();
+        let content = Content { blobs, ..Content::default() };
         let digests = content.blobs.keys().copied().collect();
         self.server.add(content);
         digests
     }
 
     fn tree(&self, files: &Files) -> Digest {
-        let (root, blobs) = tree(files);
-        self.add(&blobs);
+        let mut parcel = Parcel::default();
+        for (path, content) in files {
+            parcel.file(path, content.clone(), false);
+        }
+        let root = parcel.tree();
+        self.add(parcel);
         root
     }
 
@@ -81,9 +84,12 @@ impl Scene {
         let output = format!("{name}.o");
         let script = format!("cat {own} > {output}");
         let step = Step { script, output, content: content.to_owned(), inputs };
-        let (action, blobs) = encode(&step);
-        let mut parts: HashSet<Digest> = self.add(&blobs).into_iter().collect();
-        let made = self.add(&[content.as_bytes().to_vec()])[0];
+        let mut parcel = Parcel::default();
+        let action = step.pack(&mut parcel);
+        let mut parts: HashSet<Digest> = self.add(parcel).into_iter().collect();
+        let mut parcel = Parcel::default();
+        let made = parcel.blob(content.to_owned());
+        self.add(parcel);
         let result = reapi::ActionResult {
             output_files: vec![reapi::OutputFile {
                 path: step.output,

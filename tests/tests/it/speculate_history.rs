@@ -10,7 +10,7 @@ use std::process::Command;
 use forerunner_merkle::{Digest, DigestFunction, Forest, Node};
 use forerunner_proto::{Message, reapi};
 use forerunner_store::{Options, Store};
-use forerunner_tests::{bin, bin_dir, long, on_path, peer, peers, run, temp};
+use forerunner_tests::{at_home, long, on_path, peer, peers, run, temp};
 use serde_json::Value;
 
 /// Version of the crate, and of the zstd in it.
@@ -146,15 +146,7 @@ impl History {
     }
 
     fn speculate(&self, arguments: &[&str]) -> String {
-        let path = std::env::var("PATH").unwrap_or_default();
-        let mut command = Command::new(bin("speculate"));
-        command
-            .args(arguments)
-            .current_dir(self.path("work"))
-            .env("FORERUNNER_STORE", self.path("store"))
-            .env("HOME", self.path("home"))
-            .env("PATH", format!("{}:{path}", bin_dir().display()));
-        run(&mut command)
+        run(at_home("speculate", &self.path("work"), self.folder.path()).args(arguments))
     }
 
     /// Builds with the wrappers; answers with what the build asked for.

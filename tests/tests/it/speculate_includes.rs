@@ -3,7 +3,7 @@
 
 use std::process::Command;
 
-use forerunner_tests::{bin, bin_dir, on_path, peer, run, temp};
+use forerunner_tests::{bin, bin_dir, on_path, peer, run, script, temp};
 use serde_json::{Value, json};
 
 use crate::speculate_prime::{Files, Home, prepared};
@@ -19,13 +19,13 @@ fn primed(home: &Home, graph: &str) -> Value {
 fn new_includes_are_found() {
     let home = Home::new();
     // Says what gcc says of what is missing.
-    let script = "for h in b.h sub/c.h; do if grep -q two a.h && ! test -e inc/$h; then \
+    let text = "for h in b.h sub/c.h; do if grep -q two a.h && ! test -e inc/$h; then \
         echo \"a.h:1:10: fatal error: $h: No such file or directory\" >&2; exit 1; fi; done; \
         cat a.c a.h inc/b.h inc/sub/c.h > a.o";
-    let record = |output: &str, inputs: Files<'_>| {
-        let command = ["/bin/sh", "-e", "-c", script, "cc", "-Iinc"];
-        home.recorded_command(&command, ("a.o", output), inputs)
-    };
+    let mut command = script(text, "a.o");
+    command.arguments.extend(["cc", "-Iinc"].map(str::to_owned));
+    let record =
+        |output: &str, inputs: Files<'_>| home.recorded_command(&command, ("a.o", output), inputs);
     let base = record("x", &[("work/a.c", "a"), ("work/a.h", "one"), ("work/inc/gone.h", "gone")]);
     let graph = prepared(
         &home,
@@ -38,7 +38,7 @@ fn new_includes_are_found() {
     assert_eq!(value["total"]["recorded"], 1, "{value}");
     let inputs =
         [("work/a.c", "a"), ("work/a.h", "two"), ("work/inc/b.h", "b"), ("work/inc/sub/c.h", "c")];
-    let asked = home.command(&["/bin/sh", "-e", "-c", script, "cc", "-Iinc"], "a.o", &inputs);
+    let asked = home.command(&command, &inputs);
     assert_eq!(home.output(&asked).as_deref(), Some("atwobc"));
 }
 
@@ -52,7 +52,8 @@ const COMPILE: &str = "read_it() { cat $1 >> a.o; \
 
 /// A unit that includes `a.h`, which includes what is given; `b.h` includes `sub/d.h`.
 fn compile(home: &Home, header: &str, others: &[&str], output: Option<&str>) -> String {
-    let words = ["/bin/sh", "-e", "-c", COMPILE, "cc", "-Iinc", "-Iinc/sub", "a.c"];
+    let mut command = script(COMPILE, "a.o");
+    command.arguments.extend(["cc", "-Iinc", "-Iinc/sub", "a.c"].map(str::to_owned));
     let files = inputs(header);
     let wanted = |path: &str| matches!(path, "a.c" | "inc/a.h") || others.contains(&path);
     let files = files.iter().filter(|(path, _)| wanted(path));
@@ -61,8 +62,8 @@ fn compile(home: &Home, header: &str, others: &[&str], output: Option<&str>) -> 
     let named: Vec<(&str, &str)> =
         named.iter().map(|(path, content)| (path.as_str(), *content)).collect();
     let action = match output {
-        Some(output) => home.recorded_command(&words, ("a.o", output), &named),
-        None => home.command(&words, "a.o", &named),
+        Some(output) => home.recorded_command(&command, ("a.o", output), &named),
+        None => home.command(&command, &named),
     };
     action.to_string()
 }

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use forerunner_tests::{bin, bin_dir, long, on_path, peer, run, temp};
+use forerunner_tests::{at_home, long, on_path, peer, run, temp};
 use serde_json::{Value, json};
 
 /// Each reader counts the rows of each kind.
@@ -23,15 +23,7 @@ print(json.dumps({
 "#;
 
 fn speculate(home: &Path, arguments: &[&str]) -> String {
-    let path = std::env::var("PATH").unwrap_or_default();
-    let mut command = Command::new(bin("speculate"));
-    command
-        .args(arguments)
-        .current_dir(home.join("work"))
-        .env("FORERUNNER_STORE", home.join("store"))
-        .env("HOME", home)
-        .env("PATH", format!("{}:{path}", bin_dir().display()));
-    run(&mut command)
+    run(at_home("speculate", &home.join("work"), home).args(arguments))
 }
 
 #[test]

@@ -5,13 +5,11 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use forerunner_merkle::{Digest, DigestFunction, File, Forest, TreeBuilder, TreePath};
-use forerunner_proto::{Kept, Message, reapi};
-use forerunner_reapi::{Config, Connection, Content, Endpoint, LocalExecution, Remote, Tool};
-use forerunner_tests::{bin, buildbox, long, peer, run, temp};
+use forerunner_merkle::Digest;
+use forerunner_proto::{Kept, reapi};
+use forerunner_reapi::Endpoint;
+use forerunner_tests::{FUNCTION, Parcel, bin, buildbox, config, long, peer, run, script, temp};
 use serde_json::{Value, json};
-
-pub(crate) const FUNCTION: DigestFunction = DigestFunction::Sha256;
 
 /// Compiles of the project; a link follows.
 const UNITS: usize = 12;
@@ -24,6 +22,16 @@ pub(crate) struct Step {
     pub(crate) output: String,
     pub(crate) content: String,
     pub(crate) inputs: Files,
+}
+
+impl Step {
+    /// Adds its action, and everything that that refers to.
+    pub(crate) fn pack(&self, parcel: &mut Parcel) -> Digest {
+        for (path, content) in &self.inputs {
+            parcel.file(path, content.clone(), false);
+        }
+        parcel.action_in_tree(&script(&self.script, &self.output)).0
+    }
 }
 
 /// The project with this header: units that include it, and what they are linked to.
@@ -74,41 +82,21 @@ impl Lab {
 
     /// A new connection: the server may be another process than a moment ago.
     pub(crate) fn with_endpoint<T>(&self, work: impl AsyncFnOnce(&Endpoint) -> T) -> T {
-        let root = self.path("store");
-        let store = forerunner_store::Options { root, size_limit: 10 << 30, function: FUNCTION };
-        let config = Config {
-            remote: self.remote.as_deref().map(|url| Remote::all(Connection::new(url))),
-            store,
-            function: FUNCTION,
-            local: LocalExecution {
-                runner: bin("buildbox-run"),
-                runner_arguments: Vec::new(),
-                jobs: 1,
-            },
-            tool: Tool::default(),
-        };
+        let config = config(&self.path("store"), self.remote.as_deref());
         self.runtime.block_on(async {
             let endpoint = Endpoint::open(&config).expect("an endpoint");
             work(&endpoint).await
         })
     }
 
-    pub(crate) fn upload(&self, blobs: Vec<Vec<u8>>) {
-        let named = blobs.into_iter().map(|b| (FUNCTION.digest(&b), Content::Bytes(b.into())));
-        let named = named.collect();
-        self.with_endpoint(async |endpoint| endpoint.upload(named).await.expect("an upload"));
-    }
-
     pub(crate) fn record(&self, steps: &[Step]) -> Vec<Digest> {
-        let mut blobs = Vec::new();
+        let mut parcel = Parcel::default();
         let mut actions = Vec::new();
         for step in steps {
-            let (action, parts) = encode(step);
-            blobs.extend(parts);
-            blobs.push(step.content.clone().into_bytes());
-            actions.push(action);
+            actions.push(step.pack(&mut parcel));
+            parcel.blob(step.content.clone());
         }
-        self.upload(blobs);
+        self.with_endpoint(async |endpoint| parcel.upload(endpoint).await);
         self.with_endpoint(async |endpoint| {
             for (action, step) in actions.iter().zip(steps) {
                 let digest = FUNCTION.digest(step.content.as_bytes());
@@ -148,8 +136,12 @@ impl Lab {
         let actions = self.record(&project("one"));
         let list: Vec<String> = actions.iter().map(ToString::to_string).collect();
         let graph = |name: &str, header: &str, actions: Option<&[String]>| {
-            let (root, blobs) = tree(&sources(header));
-            self.upload(blobs);
+            let mut parcel = Parcel::default();
+            for (path, content) in sources(header) {
+                parcel.file(&path, content, false);
+            }
+            let root = parcel.tree();
+            self.with_endpoint(async |endpoint| parcel.upload(endpoint).await);
             let mut element = json!({ "name": "lib", "sources": root.to_string() });
             if let Some(actions) = actions {
                 element["subactions"] = json!(actions);
@@ -169,7 +161,7 @@ impl Lab {
         self.with_endpoint(async |endpoint| {
             let mut primed = 0;
             for step in &steps {
-                let (action, _) = encode(step);
+                let action = step.pack(&mut Parcel::default());
                 let found = endpoint.action_result(&action, &[]).await.expect("an answer");
                 let Some(result) = found else { continue };
                 let result = result.message().expect("a message");
@@ -190,7 +182,7 @@ impl Lab {
         self.with_endpoint(async |endpoint| {
             let mut results = 0;
             for step in &steps {
-                let (action, _) = encode(step);
+                let action = step.pack(&mut Parcel::default());
                 results += usize::from(endpoint.action_result(&action, &[]).await.ok()?.is_some());
             }
             Some(results)
@@ -220,47 +212,6 @@ impl Lab {
         let value: Value = serde_json::from_str(&again).expect("JSON");
         assert_eq!(value["total"]["executed"], 0, "{again}");
     }
-}
-
-/// The directories and files of a tree.
-pub(crate) fn tree(files: &[(String, String)]) -> (Digest, Vec<Vec<u8>>) {
-    let mut forest = Forest::new(FUNCTION);
-    let mut builder = TreeBuilder::new();
-    let mut blobs = Vec::new();
-    for (path, content) in files {
-        let digest = FUNCTION.digest(content.as_bytes());
-        let path = TreePath::parse(path).expect("a path");
-        builder.file(&path, File::new(digest, false)).expect("free");
-        blobs.push(content.clone().into_bytes());
-    }
-    let root = builder.build(&mut forest);
-    blobs.extend(forest.take_made().into_iter().map(|(_, bytes)| bytes.to_vec()));
-    (root, blobs)
-}
-
-/// The action of a step, and everything that it refers to.
-pub(crate) fn encode(step: &Step) -> (Digest, Vec<Vec<u8>>) {
-    let (root, mut blobs) = tree(&step.inputs);
-    let command = reapi::Command {
-        arguments: ["/bin/sh", "-e", "-c", &step.script].map(str::to_owned).to_vec(),
-        environment_variables: vec![reapi::command::EnvironmentVariable {
-            name: "PATH".to_owned(),
-            value: "/usr/bin:/bin".to_owned(),
-        }],
-        output_paths: vec![step.output.clone()],
-        working_directory: "work".to_owned(),
-        ..Default::default()
-    };
-    let command = command.encode_to_vec();
-    let action = reapi::Action {
-        command_digest: Some(FUNCTION.digest(&command).to_proto()),
-        input_root_digest: Some(root.to_proto()),
-        ..Default::default()
-    };
-    let action = action.encode_to_vec();
-    let digest = FUNCTION.digest(&action);
-    blobs.extend([command, action]);
-    (digest, blobs)
 }
 
 /// Kill when so many results are there.

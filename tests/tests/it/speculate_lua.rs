@@ -4,10 +4,10 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use forerunner_merkle::{Digest, DigestFunction, Forest, Node, TreeBuilder, TreePath};
-use forerunner_proto::{Message, reapi};
-use forerunner_reapi::{Config, Content, Endpoint, ExecuteOptions, LocalExecution, Tool};
-use forerunner_tests::{bin, bin_dir, on_path, peer, run, source, temp};
+use forerunner_merkle::{Digest, Forest, Node, TreeBuilder, TreePath};
+use forerunner_proto::reapi;
+use forerunner_reapi::{Config, Content, Endpoint, ExecuteOptions};
+use forerunner_tests::{FUNCTION, Parcel, bin, bin_dir, config, on_path, peer, run, source, temp};
 use serde_json::{Value, json};
 
 /// What is compared in the end.
@@ -144,27 +144,14 @@ fn a_changed_header_is_all_hits() {
 }
 
 /// The configuration of an endpoint on the test's store whose runner shows our wrappers.
-fn config(lua: &Lua) -> Config {
-    let function = DigestFunction::Sha256;
-    Config {
-        remote: None,
-        store: forerunner_store::Options {
-            root: lua.path("store"),
-            size_limit: 10 << 30,
-            function,
-        },
-        function,
-        local: LocalExecution {
-            runner: bin("buildbox-run"),
-            runner_arguments: vec![
-                "--host-toolchain".to_owned(),
-                format!("--ro-bind-mount={}:/forerunner", bin_dir().display()),
-                "--nested-ac-enable-update".to_owned(),
-            ],
-            jobs: 2,
-        },
-        tool: Tool { name: "test".to_owned(), ..Tool::default() },
-    }
+fn showing_wrappers(lua: &Lua) -> Config {
+    let mut config = config(&lua.path("store"), None);
+    config.local.runner_arguments = vec![
+        "--host-toolchain".to_owned(),
+        format!("--ro-bind-mount={}:/forerunner", bin_dir().display()),
+        "--nested-ac-enable-update".to_owned(),
+    ];
+    config
 }
 
 /// Builds the tree `sources` inside `buildbox-run`; answers with its result.
@@ -206,25 +193,20 @@ async fn build_inside(
         working_directory: directory.to_owned(),
         ..Default::default()
     };
-    let function = DigestFunction::Sha256;
-    let command_bytes = command.encode_to_vec();
     let properties =
         vec![property("OSFamily", "linux"), property("remoteApisSocketPath", "tmp/reapi.sock")];
     let action = reapi::Action {
-        command_digest: Some(function.digest(&command_bytes).to_proto()),
         input_root_digest: Some(root.to_proto()),
         do_not_cache: true,
         platform: Some(reapi::Platform { properties }),
         ..Default::default()
     };
-    let action_bytes = action.encode_to_vec();
-    let digest = function.digest(&action_bytes);
-    let mut blobs: Vec<(Digest, Content)> =
-        forest.take_made().into_iter().map(|(d, bytes)| (d, Content::Bytes(bytes))).collect();
-    for bytes in [command_bytes, action_bytes] {
-        blobs.push((function.digest(&bytes), Content::Bytes(bytes.into())));
+    let mut parcel = Parcel::default();
+    let (digest, _) = parcel.action(&command, action);
+    for (_, directory) in forest.take_made() {
+        parcel.blob(directory);
     }
-    endpoint.upload(blobs).await.expect("the upload");
+    parcel.upload(endpoint).await;
     let execution = endpoint.execute(&digest, &ExecuteOptions::default()).expect("an execution");
     let response = execution.finish().await.expect("an answer").message().expect("a message");
     let result = response.result.unwrap_or_else(|| panic!("{:?}", response.status));
@@ -238,7 +220,7 @@ async fn build_inside(
 
 async fn capture(endpoint: &Endpoint, path: &Path) -> (Digest, Forest) {
     let attributes = forerunner_store::scan::Attributes::default();
-    let function = DigestFunction::Sha256;
+    let function = FUNCTION;
     let mut scanned =
         forerunner_store::scan::directory(path, function, attributes).expect("a tree");
     let mut blobs: Vec<(Digest, Content)> = scanned
@@ -255,7 +237,7 @@ async fn capture(endpoint: &Endpoint, path: &Path) -> (Digest, Forest) {
 #[tokio::test(flavor = "current_thread")]
 async fn the_same_inside_the_sandbox() {
     let Some(lua) = Lua::unpack() else { return };
-    let endpoint = Endpoint::open(&config(&lua)).expect("an endpoint");
+    let endpoint = Endpoint::open(&showing_wrappers(&lua)).expect("an endpoint");
     let graph = lua.path("graph.json");
     let graph_text = graph.to_str().expect("a path").to_owned();
     let (sources, mut forest) = capture(&endpoint, &lua.path("work")).await;
@@ -291,6 +273,6 @@ async fn the_same_inside_the_sandbox() {
         let plain = std::fs::read(lua.path("plain").join(product)).expect("a product");
         let ours = result.output_files.iter().find(|file| file.path == product);
         let ours = ours.and_then(|file| Digest::required(file.digest.as_ref()).ok());
-        assert_eq!(ours, Some(DigestFunction::Sha256.digest(&plain)), "{product}");
+        assert_eq!(ours, Some(FUNCTION.digest(&plain)), "{product}");
     }
 }

@@ -12,11 +12,11 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use forerunner_merkle::Digest;
-use forerunner_tests::{Casd, bin, long, run, temp};
+use forerunner_tests::{Casd, Parcel, bin, long, run, temp};
 use serde_json::{Value, json};
 
-use crate::projects_random::dice::Dice;
-use crate::speculate_kill::{Files, Lab, Step, encode, tree};
+use crate::dice::Dice;
+use crate::speculate_kill::{Files, Lab, Step};
 
 /// Compiles of the project; an archive and its index follow.
 const UNITS: usize = 5;
@@ -136,8 +136,12 @@ impl Game {
     fn graph(&self, name: &str, header: &str, actions: Option<&[Digest]>) -> String {
         let mut files = vec![("a.h".to_owned(), header.to_owned())];
         files.extend((0..UNITS).map(|unit| (format!("u{unit}.c"), format!(" {unit}"))));
-        let (root, blobs) = tree(&files);
-        self.lab.upload(blobs);
+        let mut parcel = Parcel::default();
+        for (path, content) in files {
+            parcel.file(&path, content, false);
+        }
+        let root = parcel.tree();
+        self.lab.with_endpoint(async |endpoint| parcel.upload(endpoint).await);
         let mut element = json!({ "name": "lib", "sources": root.to_string() });
         if let Some(actions) = actions {
             let actions: Vec<String> = actions.iter().map(ToString::to_string).collect();
@@ -197,7 +201,7 @@ impl Game {
         let steps: Vec<Step> =
             self.headers.iter().flat_map(|header| self.project(header)).collect();
         for step in steps {
-            let (action, _) = encode(&step);
+            let action = step.pack(&mut Parcel::default());
             let found = self.lab.with_endpoint(async |endpoint| {
                 let result = endpoint.action_result(&action, &[]).await.expect("an answer")?;
                 let result = result.message().expect("a message");
@@ -256,7 +260,7 @@ impl Game {
     fn round(&mut self, number: usize) {
         let before = self.headers.last().expect("the first").clone();
         let actions: Vec<Digest> =
-            self.project(&before).iter().map(|step| encode(step).0).collect();
+            self.project(&before).iter().map(|step| step.pack(&mut Parcel::default())).collect();
         let after_build = self.graph("after.json", &before, Some(&actions));
         let header = format!("header {number}");
         let before_build = self.graph("before.json", &header, None);
@@ -288,7 +292,7 @@ impl Game {
         self.check("at the end of a round");
         let steps = self.project(&header);
         for step in &steps {
-            let (action, _) = encode(step);
+            let action = step.pack(&mut Parcel::default());
             assert!(self.fresh.contains_key(&action), "{} is no hit", step.output);
         }
     }

@@ -4,10 +4,10 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use forerunner_merkle::{Digest, DigestFunction, File, Forest, TreeBuilder, TreePath};
+use forerunner_merkle::Digest;
 use forerunner_proto::{Message, reapi};
-use forerunner_store::{Options, Store};
-use forerunner_tests::{bin, run, temp};
+use forerunner_store::Store;
+use forerunner_tests::{Parcel, bin, config, run, script, temp};
 use serde_json::{Value, json};
 
 pub(crate) struct Home {
@@ -20,9 +20,8 @@ pub(crate) type Files<'a> = &'a [(&'a str, &'a str)];
 impl Home {
     pub(crate) fn new() -> Self {
         let folder = temp();
-        let root = folder.path().join("store");
-        let options = Options { root, size_limit: 10 << 30, function: DigestFunction::Sha256 };
-        let store = Store::open(&options).expect("a store");
+        let config = config(&folder.path().join("store"), None);
+        let store = Store::open(&config.store).expect("a store");
         Self { folder, store }
     }
 
@@ -31,57 +30,42 @@ impl Home {
     }
 
     pub(crate) fn tree(&self, files: Files<'_>) -> Digest {
-        let mut forest = Forest::new(DigestFunction::Sha256);
-        let mut builder = TreeBuilder::new();
-        for (path, content) in files {
-            let digest = self.store.put(content.as_bytes()).expect("a blob");
-            let path = TreePath::parse(path).expect("a path");
-            builder.file(&path, File::new(digest, false)).expect("free");
-        }
-        let root = builder.build(&mut forest);
-        for (_, bytes) in forest.take_made() {
-            self.store.put(&bytes).expect("a directory");
-        }
+        let mut parcel = packed(files);
+        let root = parcel.tree();
+        self.unpack(parcel);
         root
     }
 
-    /// An action without its result.
-    pub(crate) fn action(&self, script: &str, output: &str, inputs: Files<'_>) -> Digest {
-        self.command(&["/bin/sh", "-e", "-c", script], output, inputs)
+    fn unpack(&self, parcel: Parcel) {
+        for (_, bytes) in parcel.into_blobs() {
+            self.store.put(&bytes).expect("a blob");
+        }
     }
 
-    pub(crate) fn command(&self, arguments: &[&str], output: &str, inputs: Files<'_>) -> Digest {
-        let command = reapi::Command {
-            arguments: arguments.iter().map(|&word| word.to_owned()).collect(),
-            environment_variables: vec![reapi::command::EnvironmentVariable {
-                name: "PATH".to_owned(),
-                value: "/usr/bin:/bin".to_owned(),
-            }],
-            output_paths: vec![output.to_owned()],
-            working_directory: "work".to_owned(),
-            ..Default::default()
-        };
-        let command = self.store.put(&command.encode_to_vec()).expect("the command");
-        let action = reapi::Action {
-            command_digest: Some(command.to_proto()),
-            input_root_digest: Some(self.tree(inputs).to_proto()),
-            ..Default::default()
-        };
-        self.store.put(&action.encode_to_vec()).expect("the action")
+    /// An action without its result.
+    pub(crate) fn action(&self, text: &str, output: &str, inputs: Files<'_>) -> Digest {
+        self.command(&script(text, output), inputs)
+    }
+
+    pub(crate) fn command(&self, command: &reapi::Command, inputs: Files<'_>) -> Digest {
+        let mut parcel = packed(inputs);
+        let (action, _) = parcel.action_in_tree(command);
+        self.unpack(parcel);
+        action
     }
 
     /// An action whose result is that one output has this content.
-    pub(crate) fn recorded(&self, script: &str, output: (&str, &str), inputs: Files<'_>) -> Digest {
-        self.recorded_command(&["/bin/sh", "-e", "-c", script], output, inputs)
+    pub(crate) fn recorded(&self, text: &str, output: (&str, &str), inputs: Files<'_>) -> Digest {
+        self.recorded_command(&script(text, output.0), output, inputs)
     }
 
     pub(crate) fn recorded_command(
         &self,
-        arguments: &[&str],
+        command: &reapi::Command,
         output: (&str, &str),
         inputs: Files<'_>,
     ) -> Digest {
-        let action = self.command(arguments, output.0, inputs);
+        let action = self.command(command, inputs);
         let made = self.store.put(output.1.as_bytes()).expect("the output");
         let result = reapi::ActionResult {
             output_files: vec![reapi::OutputFile {
@@ -115,6 +99,14 @@ impl Home {
         let content = self.store.get(&digest).expect("the store")?;
         Some(String::from_utf8_lossy(&content).into_owned())
     }
+}
+
+fn packed(files: Files<'_>) -> Parcel {
+    let mut parcel = Parcel::default();
+    for (path, content) in files {
+        parcel.file(path, content.to_string(), false);
+    }
+    parcel
 }
 
 fn state(text: &str, index: usize) -> (String, Option<Digest>) {
@@ -169,18 +161,7 @@ fn the_runners_hook_needs_no_graph() {
 }
 
 fn write_record(home: &Home, record: &forerunner_reapi::Record) {
-    let function = DigestFunction::Sha256;
-    let config = forerunner_reapi::Config {
-        remote: None,
-        store: Options { root: home.path("store"), size_limit: 10 << 30, function },
-        function,
-        local: forerunner_reapi::LocalExecution {
-            runner: bin("buildbox-run"),
-            runner_arguments: Vec::new(),
-            jobs: 1,
-        },
-        tool: forerunner_reapi::Tool::default(),
-    };
+    let config = config(&home.path("store"), None);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.expect("a runtime").block_on(async {
         let endpoint = forerunner_reapi::Endpoint::open(&config).expect("an endpoint");

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use forerunner_tests::{bin, bin_dir, on_path, peer, run, temp};
+use forerunner_tests::{at_home, on_path, peer, run, temp};
 
 /// Units, each of which becomes an object file of 300,000 bytes.
 const UNITS: usize = 8;
@@ -12,15 +12,8 @@ const UNITS: usize = 8;
 const LIMIT: &str = "4M";
 
 fn speculate(home: &Path, arguments: &[&str]) -> Command {
-    let path = std::env::var("PATH").unwrap_or_default();
-    let mut command = Command::new(bin("speculate"));
-    command
-        .args(arguments)
-        .current_dir(home.join("work"))
-        .env("FORERUNNER_STORE", home.join("store"))
-        .env("FORERUNNER_STORE_SIZE", LIMIT)
-        .env("HOME", home)
-        .env("PATH", format!("{}:{path}", bin_dir().display()));
+    let mut command = at_home("speculate", &home.join("work"), home);
+    command.args(arguments).env("FORERUNNER_STORE_SIZE", LIMIT);
     command
 }
 

@@ -15,6 +15,7 @@ use forerunner_store::{Options, Store, StoreError};
 use forerunner_tests::{on_path, peer, temp};
 use nix::mount::{MsFlags, mount};
 
+use crate::runner::{Lab, sh};
 use crate::store_hammer;
 
 const ROLE: &str = "FORERUNNER_STORE_ROLE";
@@ -45,6 +46,7 @@ fn role() {
         ("full", _) => full(&folder),
         ("read-only", _) => read_only(&folder),
         ("unreadable", _) => unreadable(&folder),
+        ("fill", _) => fill_the_disk(&folder),
         ("hammer", seed) => store_hammer::hammer(&folder, seed.parse().expect("a number")),
         other => panic!("no such role: {other:?}"),
     }
@@ -65,10 +67,12 @@ fn with_mounts() -> Option<Vec<String>> {
         })
 }
 
+/// Plays `role` with mounts of its own; its temporary files are in its folder, too.
 fn play_with_mounts(role: &str) {
     let Some(way) = peer("a mount namespace (`unshare --mount`)", with_mounts()) else { return };
     let folder = temp();
-    let said = forerunner_tests::run(&mut player(way, role, folder.path()));
+    let mut player = player(way, role, folder.path());
+    let said = forerunner_tests::run(player.env("TMPDIR", folder.path()));
     assert!(said.contains("1 passed"), "{said}");
 }
 
@@ -163,6 +167,29 @@ fn full(folder: &Path) {
 fn files_below(folder: &Path) -> usize {
     let entries = walkdir::WalkDir::new(folder).into_iter().flatten();
     entries.filter(|entry| !entry.file_type().is_dir()).count()
+}
+
+#[test]
+fn a_command_that_fills_the_disk_does_no_harm() {
+    play_with_mounts("fill 0");
+}
+
+/// In a process with mounts of its own, whose temporary files are in `folder`.
+fn fill_the_disk(folder: &Path) {
+    tmpfs(folder, "size=32m");
+    let Some(lab) = Lab::embedded() else { return };
+    let fill = "dd if=/dev/zero of=big bs=1M count=100 2>/dev/null";
+    // What it says goes to the same disk.
+    let told = lab.ours(&sh(&format!("{fill} || {{ rm big; echo full; }}")));
+    assert_eq!((told.exit_status, told.stdout()), (0, "full\n"), "{told:#?}");
+    // There is no room for a second one in the store.
+    let kept = lab.ours(&sh(fill).out(&["big"]));
+    let status = kept.status.clone().unwrap_or_default();
+    assert_eq!(kept.exit_status, 1, "{kept:#?}");
+    assert!(status.message.contains("no space left"), "{kept:#?}");
+    let next = lab.ours(&sh("cat in; echo out > out").file("w/in", "in").out(&["out"]));
+    assert_eq!((next.stdout(), next.files()), ("in", vec!["out"]), "{next:#?}");
+    assert!(lab.endpoint.store().expect("a store").verify().expect("read").bad.is_empty());
 }
 
 #[test]

@@ -6,8 +6,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
 
-use super::dice::Dice;
 use super::headers::{FOLDERS, HEADERS, SOURCES, header, source};
+use crate::dice::Dice;
 
 /// Makes the first state: every folder, some headers, every source.
 pub(crate) fn first_state(root: &Path, dice: &mut Dice) {

@@ -1,6 +1,6 @@
 //! What stands in the files that are compiled. Few versions of each, so that the past comes back.
 
-use super::dice::Dice;
+use crate::dice::Dice;
 
 /// Folders that a search path may name, and `.` and `src`, where sources are.
 pub(crate) const FOLDERS: &[&str] =

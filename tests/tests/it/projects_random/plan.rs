@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::dice::Dice;
 use super::headers::{FOLDERS, SOURCES};
+use crate::dice::Dice;
 
 /// `bin/…` are ours: links to a compiler, or scripts.
 const COMPILERS: &[&str] =

@@ -10,8 +10,8 @@ use forerunner_tests::temp;
 use walkdir::WalkDir;
 
 use super::change;
-use super::dice::Dice;
 use super::plan::{OutputBefore, Plan};
+use crate::dice::{self, Dice};
 
 pub(crate) struct World {
     folder: tempfile::TempDir,
@@ -23,7 +23,7 @@ pub(crate) struct World {
     /// Plans of before, which come back.
     past: Vec<Plan>,
     /// Steps whose command the plain compiler could do.
-    pub(crate) succeeded: u64,
+    succeeded: usize,
     /// Since the last one that succeeded.
     failed_in_a_row: u32,
 }
@@ -58,9 +58,10 @@ impl World {
             failed_in_a_row: 0,
         }
     }
+}
 
-    /// Changes something and compares.
-    pub(crate) fn step(&mut self, what: &str) {
+impl dice::World for World {
+    fn step(&mut self, what: &str) {
         let root = self.root();
         if self.failed_in_a_row >= 3 {
             // Whoever changes things at random breaks them; most errors are alike.
@@ -101,7 +102,7 @@ impl World {
     }
 
     /// Hits so far, as recc itself says.
-    pub(crate) fn hits(&self) -> u64 {
+    fn hits(&self) -> usize {
         let said = Command::new(&self.recc)
             .arg("--stats")
             .env("FORERUNNER_STORE", self.folder.path().join("store"))
@@ -114,6 +115,12 @@ impl World {
         number.unwrap_or_else(|| panic!("no hits in:\n{said}"))
     }
 
+    fn succeeded(&self) -> usize {
+        self.succeeded
+    }
+}
+
+impl World {
     fn root(&self) -> PathBuf {
         self.folder.path().join("w")
     }

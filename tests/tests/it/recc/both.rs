@@ -1,8 +1,8 @@
 //! One casd, two programs: what the reference stored is a hit for us, and the other way round.
 
-use std::process::Command;
+use forerunner_tests::Casd;
 
-use forerunner_tests::{Casd, bin, long, peer, peers};
+use super::Chroot;
 
 /// Commands, and what they make.
 const COMMANDS: &[(&str, &str)] = &[
@@ -19,24 +19,14 @@ const HIT: &str = "Action Cache hit for [";
 
 #[test]
 fn each_hits_what_the_other_stored() {
-    if !long() {
-        // A Debian unstable is made for it.
-        return;
-    }
-    let sid = peers().join("sid");
-    let reference = sid.join("usr/bin/recc").is_file().then_some(());
-    if peer("recc 1.4.30 in a chroot", reference).is_none() {
-        return;
-    }
+    let Some(chroot) = Chroot::new() else { return };
     let Some(casd) = Casd::start() else { return };
-    let folder = tempfile::tempdir_in(sid.join("tmp")).expect("a directory in the chroot");
-    std::fs::copy(bin("recc"), folder.path().join("ours")).expect("our recc");
+    let (folder, inside) = (&chroot.folder, &chroot.inside);
     // The socket, at a place that the chroot can reach.
     let socket = folder.path().join("casd.sock");
     std::fs::hard_link(casd.socket(), &socket)
         .or_else(|_| relay(&casd.socket(), &socket))
         .expect("a socket");
-    let inside = format!("/tmp/{}", folder.path().file_name().expect("a name").to_string_lossy());
     let work = folder.path().join("w");
     let write = |name: &str, text: &str| {
         let path = work.join(name);
@@ -45,8 +35,8 @@ fn each_hits_what_the_other_stored() {
     };
     let run = |program: &str, line: &str| {
         let script = format!("cd {inside}/w && exec {program} {line}");
-        let mut command = Command::new("/usr/sbin/chroot");
-        command.arg(&sid).args(["/bin/sh", "-c", &script]).env_clear();
+        let mut command = chroot.shell(&script);
+        command.env_clear();
         command.env("PATH", "/usr/bin:/bin").env("RECC_SERVER", format!("unix:{inside}/casd.sock"));
         for name in ["RECC_CACHE_ONLY", "RECC_CACHE_UPLOAD_LOCAL_BUILD", "RECC_LINK"] {
             command.env(name, "1");

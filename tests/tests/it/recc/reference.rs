@@ -3,7 +3,10 @@
 use std::path::Path;
 use std::process::Command;
 
-use forerunner_tests::{bin, checkout, long, peer, peers, temp};
+use forerunner_tests::{bin, checkout, peer, temp};
+
+use super::Chroot;
+use crate::dice::Dice;
 
 /// The digest that a run logged.
 fn logged(output: &std::process::Output) -> Option<String> {
@@ -76,35 +79,15 @@ fn actions_are_those_of_the_committed_list() {
     assert!(compared >= 150 || !gcc || !clang, "{compared}");
 }
 
-/// Words that make a sequence of numbers, the same each time.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 =
-            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) as usize % end
-    }
-}
-
 /// Commands and settings put together at random, and the setting of build systems with a sandbox
 /// (`BOTH`), whose digests depend on the machine. Both programs run side by side.
 #[test]
 fn actions_are_those_of_the_reference_beside_us() {
     const BOTH: &str = "RECC_NO_PATH_REWRITE=1 RECC_DEPS_GLOBAL_PATHS=1";
-    if !long() {
-        // A Debian unstable is made for it. The short form is the committed list.
-        return;
-    }
-    let sid = peers().join("sid");
-    let reference = sid.join("usr/bin/recc").is_file().then_some(());
-    if peer("recc 1.4.30 in a chroot", reference).is_none() {
-        return;
-    }
-    let folder = tempfile::tempdir_in(sid.join("tmp")).expect("a directory in the chroot");
+    // The short form is the committed list.
+    let Some(chroot) = Chroot::new() else { return };
+    let (folder, inside) = (&chroot.folder, format!("{}/", chroot.inside));
     unpack(folder.path());
-    std::fs::copy(bin("recc"), folder.path().join("ours")).expect("our recc");
-    let inside = format!("/tmp/{}/", folder.path().file_name().expect("a name").to_string_lossy());
     // Objects that a linker would take, libraries that need others, and links to all of it.
     let make = "cp -a . ../q && mkdir tool libd && ln -s /usr/bin/gcc tool/gcc && ln -s libd lk && \
                 ln -s /usr/include outl && gcc -c b.c -o b.o && gcc -c m.cc -o m.o && \
@@ -117,9 +100,8 @@ fn actions_are_those_of_the_reference_beside_us() {
     std::fs::write(folder.path().join("w/p/main.c"), "int g(void); int main(void){return g();}\n")
         .expect("a source");
     let run = |program: &str, set: &str, line: &str| {
-        let mut command = Command::new("/usr/sbin/chroot");
         let script = format!("cd {inside}w/p && {program} {}", line.replace("ROOT/", &inside));
-        command.arg(&sid).args(["/bin/sh", "-c", &script]);
+        let mut command = chroot.shell(&script);
         settings(&mut command, set, &inside);
         command.output().expect("chroot")
     };
@@ -134,7 +116,7 @@ fn actions_are_those_of_the_reference_beside_us() {
         commands.iter().map(|line| (BOTH.to_owned(), line.clone())).collect();
     let committed = lines().into_iter().filter(|(_, set, _)| set.is_empty());
     cases.extend(committed.map(|(_, _, line)| (BOTH.to_owned(), line)));
-    let mut dice = Dice(1);
+    let mut dice = Dice::new(1);
     while cases.len() < 600 {
         let mut chosen: Vec<&str> = Vec::new();
         for _ in 0..=dice.below(3) {
