@@ -3,9 +3,12 @@
 //! The embedded store is used directly, without a runtime: a hit should cost little more than
 //! reading its files.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use forerunner_merkle::{Digest, DigestFunction};
@@ -15,6 +18,7 @@ use forerunner_store::{Hold, Store, StoreError};
 use prost::Message as _;
 use tonic::Code;
 
+use crate::figures::Figures;
 use crate::session::Session;
 
 /// What can go wrong.
@@ -80,8 +84,8 @@ pub struct Delivery<'a> {
 pub enum Cache {
     /// The embedded store.
     Embedded(Store),
-    /// Servers, or execution on the embedded store.
-    Endpoint(tokio::runtime::Runtime, Box<Endpoint>),
+    /// Servers, or execution on the embedded store; and where it is noted what they were asked.
+    Endpoint(tokio::runtime::Runtime, Box<Endpoint>, Rc<Figures>),
 }
 
 impl Cache {
@@ -110,7 +114,7 @@ impl Cache {
             let _entered = runtime.enter();
             Endpoint::open(&config)?
         };
-        Ok(Self::Endpoint(runtime, Box::new(endpoint)))
+        Ok(Self::Endpoint(runtime, Box::new(endpoint), Rc::clone(&session.figures)))
     }
 
     /// The function of its digests, if it is a server; the embedded store's manifests are files.
@@ -118,7 +122,7 @@ impl Cache {
     pub fn function(&self) -> Option<DigestFunction> {
         match self {
             Self::Embedded(_) => None,
-            Self::Endpoint(_, endpoint) => Some(endpoint.function()),
+            Self::Endpoint(_, endpoint, _) => Some(endpoint.function()),
         }
     }
 
@@ -138,7 +142,7 @@ impl Cache {
     pub fn may_update(&self) -> Result<bool, CacheError> {
         match self {
             Self::Embedded(_) => Ok(true),
-            Self::Endpoint(runtime, endpoint) => {
+            Self::Endpoint(runtime, endpoint, _) => {
                 Ok(runtime.block_on(endpoint.capabilities())?.update_enabled)
             }
         }
@@ -155,7 +159,7 @@ impl Cache {
     ) -> Result<Option<reapi::ActionResult>, CacheError> {
         let bytes = match self {
             Self::Embedded(store) => store.action_result(action)?.map(Bytes::from),
-            Self::Endpoint(runtime, endpoint) => runtime
+            Self::Endpoint(runtime, endpoint, _) => runtime
                 .block_on(endpoint.action_result(action, inline))?
                 .map(|kept| kept.bytes().clone()),
         };
@@ -174,7 +178,7 @@ impl Cache {
     pub fn update(&self, action: &Digest, result: &reapi::ActionResult) -> Result<(), CacheError> {
         match self {
             Self::Embedded(store) => store.put_action_result(action, &result.encode_to_vec())?,
-            Self::Endpoint(runtime, endpoint) => {
+            Self::Endpoint(runtime, endpoint, _) => {
                 runtime.block_on(endpoint.update_action_result(action, &Kept::new(result)))?;
             }
         }
@@ -190,7 +194,7 @@ impl Cache {
             Self::Embedded(store) => {
                 store.get(digest)?.map(Bytes::from).ok_or(CacheError::Missing(*digest))
             }
-            Self::Endpoint(runtime, endpoint) => Ok(runtime.block_on(endpoint.get(digest))?),
+            Self::Endpoint(runtime, endpoint, _) => Ok(runtime.block_on(endpoint.get(digest))?),
         }
     }
 
@@ -215,7 +219,18 @@ impl Cache {
                 }
                 Ok(())
             }
-            Self::Endpoint(runtime, endpoint) => Ok(runtime.block_on(endpoint.upload(blobs))?),
+            Self::Endpoint(runtime, endpoint, figures) => {
+                let begun = Instant::now();
+                let digests: Vec<Digest> = blobs.iter().map(|(digest, _)| *digest).collect();
+                let missing = runtime.block_on(endpoint.missing(&digests));
+                figures.time("find_missing_blobs", begun.elapsed());
+                let missing: HashSet<Digest> = missing?.into_iter().collect();
+                let asked = digests.into_iter().collect::<HashSet<_>>().len();
+                figures.count("upload_blobs_cache_hit", asked.saturating_sub(missing.len()) as u64);
+                figures.count("upload_blobs_cache_miss", missing.len() as u64);
+                let wanted = blobs.into_iter().filter(|(digest, _)| missing.contains(digest));
+                Ok(runtime.block_on(endpoint.send(wanted.collect()))?)
+            }
         }
     }
 
@@ -226,11 +241,10 @@ impl Cache {
     pub fn put_file(&self, path: &Path) -> Result<Digest, CacheError> {
         match self {
             Self::Embedded(store) => Ok(store.put_file(path)?),
-            Self::Endpoint(runtime, endpoint) => {
+            Self::Endpoint(_, endpoint, _) => {
                 let digest = crate::stat_cache::hash_file(path, endpoint.function())
                     .map_err(|error| CacheError::File(path.to_owned(), error))?;
-                let content = Content::File(path.to_owned());
-                runtime.block_on(endpoint.upload(vec![(digest, content)]))?;
+                self.upload(vec![(digest, Content::File(path.to_owned()))])?;
                 Ok(digest)
             }
         }
@@ -255,7 +269,7 @@ impl Cache {
                 }
             }
         }
-        if let (Self::Endpoint(runtime, endpoint), false) = (self, rest.is_empty()) {
+        if let (Self::Endpoint(runtime, endpoint, _), false) = (self, rest.is_empty()) {
             runtime.block_on(endpoint.fetch_files(&rest))?;
         }
         Ok(())
@@ -270,7 +284,7 @@ impl Cache {
         action: &Digest,
         skip_cache: bool,
     ) -> Result<reapi::ExecuteResponse, CacheError> {
-        let Self::Endpoint(runtime, endpoint) = self else { return Err(CacheError::NoStore) };
+        let Self::Endpoint(runtime, endpoint, _) = self else { return Err(CacheError::NoStore) };
         let options = ExecuteOptions { skip_cache_lookup: skip_cache, ..ExecuteOptions::default() };
         let response =
             runtime.block_on(async { endpoint.execute(action, &options)?.finish().await })?;

@@ -146,7 +146,7 @@ pub struct Gathered {
     pub search: Option<SearchPath>,
 }
 
-/// Finds what a command reads. Called at most once.
+/// Finds what a command reads.
 pub trait Inputs {
     /// Asks the tool.
     ///
@@ -246,6 +246,9 @@ impl Engine<'_> {
                 .log
                 .info("Command would have run locally but RECC_NO_EXECUTE is enabled, exiting.");
             return Outcome::Exit(0);
+        }
+        if reason == Reason::InvalidInput {
+            session.figures.count("invalid_paths_command", 1);
         }
         self.count(label, Fate::Uncached(reason), 0, Duration::ZERO);
         Outcome::Replace(real.to_vec())
@@ -407,9 +410,14 @@ impl Engine<'_> {
     fn failed(&mut self, job: &Job, error: &CacheError) -> Outcome {
         let settings = &self.session.settings;
         let tolerant = settings.runs_misses_here(job.work)
-            || (job.work == Work::Tool && !settings.force_remote)
-            || settings.fallback_to_local;
+            || (job.work == Work::Tool && !settings.force_remote);
         self.count(&job.label, Fate::Failed, 0, Duration::ZERO);
+        if settings.fallback_to_local && !settings.runs_misses_here(job.work) {
+            self.session.figures.count("fallback", 1);
+            let log = &self.session.log;
+            log.error(format_args!("recc failed, falling back to local execution: {error}"));
+            return self.plainly(job);
+        }
         if tolerant {
             self.session.log.warning(format_args!("{error}; running locally"));
             return self.plainly(job);

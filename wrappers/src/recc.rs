@@ -35,6 +35,11 @@ pub enum Task {
 /// Handles one command line, the program first.
 pub fn run(engine: &mut Engine<'_>, command: &[String], task: Task) -> Outcome {
     let session = engine.session;
+    let whole =
+        task == Task::Run && (session.settings.passthrough || session.settings.force_remote);
+    if whole && is_nowhere(session, command) {
+        return nowhere(session, command);
+    }
     if session.settings.passthrough {
         return engine.uncached("command", Reason::Disabled, command);
     }
@@ -48,8 +53,10 @@ pub fn run(engine: &mut Engine<'_>, command: &[String], task: Task) -> Outcome {
         (Ok((job, mut inputs)), Task::Run) => engine.run(&job, &mut inputs),
         (Ok((job, mut inputs)), Task::Explain) => engine.explain(&job, &mut inputs),
         (Err(reason), Task::Explain) => engine.explain_refusal(reason),
+        (Err(_), Task::Run) if is_nowhere(session, command) => nowhere(session, command),
         (Err(reason), Task::Run) => {
-            if reason == Reason::NotACommand {
+            // What the reference does not understand is no compiler command to it.
+            if reason != Reason::InvalidInput {
                 session.figures.count("unsupported_command", 1);
                 session.log.info(
                     "Not a compiler command, so running locally. (Use RECC_FORCE_REMOTE=1 to force remote execution)",
@@ -58,6 +65,20 @@ pub fn run(engine: &mut Engine<'_>, command: &[String], task: Task) -> Outcome {
             engine.uncached("command", reason, command)
         }
     }
+}
+
+/// Whether a program is named that is not on PATH.
+fn is_nowhere(session: &Session, command: &[String]) -> bool {
+    let named = command.first().filter(|name| !name.contains('/'));
+    // Without PATH the system has one of its own.
+    session.variable("PATH").is_some() && named.is_some_and(|name| session.resolve(name).is_none())
+}
+
+/// As the reference ends then.
+fn nowhere(session: &Session, command: &[String]) -> Outcome {
+    let name = command.first().map_or("", String::as_str);
+    session.log.error(format_args!("Unable to resolve path to executable=\"{name}\""));
+    Outcome::Exit(1)
 }
 
 /// Variables that make compilers write further files.

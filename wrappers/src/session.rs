@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, OnceCell};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::Instant;
 
 use forerunner_merkle::Digest;
@@ -27,7 +28,7 @@ pub struct Session {
     /// Messages.
     pub log: Log,
     /// Figures of this run.
-    pub figures: Figures,
+    pub figures: Rc<Figures>,
     /// Path of this program.
     pub program: Option<PathBuf>,
     /// When it began.
@@ -57,7 +58,7 @@ impl Session {
             directory,
             rules,
             log,
-            figures: Figures::default(),
+            figures: Rc::default(),
             program,
             begun: Instant::now(),
             begun_tick: stamp::file_clock(),

@@ -269,17 +269,28 @@ impl Endpoint {
         let mut there: Vec<Digest> = blobs.iter().map(|(digest, _)| *digest).collect();
         let missing: HashSet<Digest> = self.missing(&there).await?.into_iter().collect();
         there.retain(|digest| !missing.contains(digest));
+        blobs.retain(|(digest, _)| missing.contains(digest));
+        self.send(blobs).await?;
+        Ok(there)
+    }
+
+    /// Uploads `blobs`, each once, without asking which are there.
+    ///
+    /// # Errors
+    /// If a file cannot be read or does not have the digest that was named, or the endpoint
+    /// refuses.
+    pub async fn send(&self, mut blobs: Vec<(Digest, Content)>) -> Result<(), Error> {
         let mut seen = HashSet::new();
-        blobs.retain(|(digest, _)| missing.contains(digest) && seen.insert(*digest));
+        blobs.retain(|(digest, _)| seen.insert(*digest));
         match &self.kind {
             Kind::Embedded(_, store) => {
                 for (digest, content) in &blobs {
                     put(store, digest, content)?;
                 }
+                Ok(())
             }
-            Kind::Remote(remote, _) => remote.upload(blobs).await?,
+            Kind::Remote(remote, _) => remote.upload(blobs).await,
         }
-        Ok(there)
     }
 
     /// Stores small blobs in one go, without asking which are there; answers with the status of

@@ -14,6 +14,7 @@ mod search;
 mod shared;
 mod signals;
 mod sysroot;
+mod verify;
 mod watched;
 
 use std::path::{Path, PathBuf};

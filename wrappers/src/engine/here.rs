@@ -273,7 +273,7 @@ impl Engine<'_> {
     }
 
     /// Stores the result of a run; trouble is only reported, the files are there.
-    fn keep(&mut self, cache: &Cache, job: &Job, formed: &Formed, captured: &Captured) {
+    pub(super) fn keep(&mut self, cache: &Cache, job: &Job, formed: &Formed, captured: &Captured) {
         let begun = Instant::now();
         let stored = self.store_result(cache, job, formed, captured);
         self.session.figures.time("upload_missing_local_build_output_blobs", begun.elapsed());

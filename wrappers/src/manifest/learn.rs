@@ -10,6 +10,7 @@ use crate::stamp::{self, Stamp};
 
 use super::check::exists;
 use super::decide::{self, Conditions};
+use super::files::Files;
 use super::outline::{self, Outline};
 use super::shadow::Shadows;
 use super::{AbsentNames, Steadiness};
@@ -48,9 +49,7 @@ pub struct Learner<'a> {
     /// Whether whatever is read is an input.
     whole: bool,
     inputs: HashSet<String>,
-    /// Whether there is a file. Apart from `directories`: one name may be asked for as both.
-    files: HashMap<PathBuf, bool>,
-    directories: HashMap<PathBuf, bool>,
+    files: Files,
     tried: HashSet<(String, String)>,
     absent: BTreeMap<PathBuf, BTreeSet<String>>,
     found: Learned,
@@ -78,8 +77,7 @@ impl<'a> Learner<'a> {
             precompiled,
             whole,
             inputs: HashSet::new(),
-            files: HashMap::new(),
-            directories: HashMap::new(),
+            files: Files::default(),
             tried: HashSet::new(),
             absent: BTreeMap::new(),
             found: Learned { unclear: search.is_none(), ..Learned::default() },
@@ -101,7 +99,7 @@ impl<'a> Learner<'a> {
         forced: &[String],
     ) -> std::io::Result<Learned> {
         self.inputs = inputs.iter().cloned().collect();
-        self.shadows = Shadows::of(inputs, self.directory)?;
+        self.shadows = Shadows::of(inputs, self.directory, &mut self.files)?;
         let suffixes: Vec<String> = inputs.iter().flat_map(|path| suffixes(path)).collect();
         let mut alone = true;
         let (mut by_pragma, mut counts) = (false, false);
@@ -135,8 +133,7 @@ impl<'a> Learner<'a> {
         self.mention(None, &implicit, false);
         if let Some(search) = self.search {
             for directory in &search.ignored {
-                let full = PathBuf::from(paths::absolute(directory, self.directory));
-                self.note_absent(&full);
+                self.note_absent(&paths::absolute(directory, self.directory));
             }
         }
         self.follow_nexts();
@@ -201,10 +198,10 @@ impl<'a> Learner<'a> {
             None => {
                 let places = directories.iter().map(|directory| self.place(directory, mention));
                 let places: Vec<String> = places.collect();
-                if mention.quoted && Path::new(&places[0]).is_file() {
+                if mention.quoted && self.files.is_file(&places[0]) {
                     self.shadows.note_beside(&places[0]);
                 }
-                self.shadows.follow(places.into_iter(), self.whole);
+                self.shadows.follow(places.into_iter(), self.whole, &mut self.files);
             }
         }
         for directory in directories {
@@ -231,7 +228,7 @@ impl<'a> Learner<'a> {
         for (from, name) in std::mem::take(&mut self.nexts) {
             let passed = self.shadows.passed(&paths::absolute(&from, self.directory), &chain);
             let places = chain[passed..].iter().map(|directory| format!("{directory}/{name}"));
-            self.shadows.follow(places, self.whole);
+            self.shadows.follow(places, self.whole, &mut self.files);
         }
     }
 
@@ -242,16 +239,16 @@ impl<'a> Learner<'a> {
             "" | "." => mention.name.clone(),
             directory => format!("{}/{}", directory.trim_end_matches('/'), mention.name),
         };
-        let full = PathBuf::from(paths::absolute(&shown, self.directory));
+        let full = paths::absolute(&shown, self.directory);
         if precompiled {
-            let gch = PathBuf::from(format!("{}.gch", full.display()));
-            if exists(&gch) {
+            let gch = format!("{full}.gch");
+            if exists(Path::new(&gch)) {
                 self.found.precompiled.push(format!("{shown}.gch"));
             } else {
                 self.note_absent(&gch);
             }
         }
-        let there = *self.files.entry(full.clone()).or_insert_with(|| full.is_file());
+        let there = self.files.is_file(&full);
         if seen {
             return there;
         }
@@ -267,11 +264,10 @@ impl<'a> Learner<'a> {
     }
 
     /// Notes the shortest part of a path that does not exist.
-    fn note_absent(&mut self, full: &Path) {
-        let mut missing = full;
+    fn note_absent(&mut self, full: &str) {
+        let mut missing = Path::new(full);
         while let Some(parent) = missing.parent() {
-            let seen = self.directories.entry(parent.to_owned());
-            if *seen.or_insert_with(|| parent.is_dir()) {
+            if parent.to_str().and_then(|path| self.files.look(path)).is_some_and(|it| it.is_dir) {
                 break;
             }
             missing = parent;
@@ -281,9 +277,12 @@ impl<'a> Learner<'a> {
         else {
             return;
         };
+        if self.absent.get(parent).is_some_and(|names| names.contains(name)) {
+            return;
+        }
         if exists(missing) {
             // Something else than a file, or than a directory on the way, stands there.
-            self.found.unclear |= missing == full && !missing.is_dir();
+            self.found.unclear |= missing == Path::new(full) && !missing.is_dir();
             return;
         }
         self.absent.entry(parent.to_owned()).or_default().insert(name.to_owned());

@@ -5,10 +5,10 @@
 //! with only the inputs does the same here.
 
 use std::collections::HashSet;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
 
 use crate::paths;
+
+use super::files::Files;
 
 /// The inputs, and what was found that is none of them.
 #[derive(Default)]
@@ -28,12 +28,16 @@ pub(super) struct Shadows {
 }
 
 impl Shadows {
-    pub(super) fn of(inputs: &[String], directory: &str) -> std::io::Result<Self> {
+    pub(super) fn of(
+        inputs: &[String],
+        directory: &str,
+        files: &mut Files,
+    ) -> std::io::Result<Self> {
         let mut shadows = Self::default();
         for input in inputs {
             let full = paths::absolute(input, directory);
-            let metadata = std::fs::metadata(&full)?;
-            shadows.files.insert((metadata.dev(), metadata.ino()));
+            let entry = files.look(&full).ok_or(std::io::ErrorKind::NotFound)?;
+            shadows.files.insert(entry.identity);
             shadows.paths.insert(tidy(&full));
         }
         Ok(shadows)
@@ -41,21 +45,23 @@ impl Shadows {
 
     /// Follows a name through the places where it is searched. `whole`: a file that is no input
     /// cannot be read elsewhere either.
-    pub(super) fn follow(&mut self, places: impl Iterator<Item = String>, whole: bool) {
+    pub(super) fn follow(
+        &mut self,
+        places: impl Iterator<Item = String>,
+        whole: bool,
+        files: &mut Files,
+    ) {
         let mut hidden = false;
         for place in places {
-            let Ok(metadata) = std::fs::metadata(Path::new(&place)) else { continue };
-            if !metadata.is_file() {
-                continue;
-            }
+            let Some(entry) = files.look(&place).filter(|entry| entry.is_file) else { continue };
             let is_input = self.paths.contains(&tidy(&place));
             if !hidden {
                 if is_input {
                     return;
                 }
                 hidden = true;
-                self.unread.insert(metadata.len());
-            } else if is_input || !whole || self.files.contains(&(metadata.dev(), metadata.ino())) {
+                self.unread.insert(entry.size);
+            } else if is_input || !whole || self.files.contains(&entry.identity) {
                 self.found = true;
                 return;
             }

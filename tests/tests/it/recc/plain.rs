@@ -171,8 +171,10 @@ fn settings_are_helped_and_checked() {
     assert_eq!(output.status.code(), Some(100));
     let output = place.ours("recc").output().expect("recc");
     assert_eq!(output.status.code(), Some(100));
-    let output = place.ours("recc").arg("no-such-program").output().expect("recc");
-    assert_eq!(output.status.code(), Some(127));
+    for (program, status) in [("no-such-program", 1), ("./no-such-program", 127)] {
+        let output = place.ours("recc").arg(program).output().expect("recc");
+        assert_eq!(output.status.code(), Some(status), "{output:?}");
+    }
 }
 
 /// Changes that a manifest must see, and one that it must not mind.

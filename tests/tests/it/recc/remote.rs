@@ -9,7 +9,7 @@ use super::Place;
 use crate::runner::Lab;
 
 /// Ours, and the reference if it is there.
-fn both() -> Vec<(&'static str, Command)> {
+pub(super) fn both() -> Vec<(&'static str, Command)> {
     let mut found = vec![("ours", Command::new(bin("recc")))];
     found.extend(newest("recc").map(|command| ("the reference", command)));
     found
