@@ -6,8 +6,9 @@
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use forerunner_gateway::Recorder;
@@ -15,7 +16,7 @@ use forerunner_merkle::Digest;
 use forerunner_reapi::{Endpoint, Remote, record};
 use tokio::io::AsyncWriteExt;
 use tokio::net::unix::pipe::Sender;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::mount::BindMount;
@@ -47,8 +48,19 @@ pub(crate) fn program(
 
 /// A speculation under way. Dropped, nothing of it is left.
 pub(crate) struct Speculation {
-    running: Arc<Mutex<Option<Beside>>>,
+    program: Arc<Mutex<Program>>,
     task: JoinHandle<()>,
+    /// Dropped, the thread that started the program ends.
+    _thread: std::sync::mpsc::Sender<()>,
+}
+
+/// The program that executes ahead.
+enum Program {
+    /// It is about to be started.
+    Coming,
+    Running(Beside),
+    /// It is not to be started any more.
+    Over,
 }
 
 impl Speculation {
@@ -63,18 +75,20 @@ impl Speculation {
     ) -> Option<Self> {
         let program = settings.speculate.as_deref()?;
         let command = command(program, settings, endpoint, &element, host_toolchain);
-        let running = Arc::new(Mutex::new(None));
-        let asked = recorder.listen();
-        let task = tokio::spawn(run(endpoint.clone(), element, command, asked, running.clone()));
-        Some(Self { running, task })
+        let program = Arc::new(Mutex::new(Program::Coming));
+        let (thread, end) = std::sync::mpsc::channel();
+        let start = Start { command, program: program.clone(), end };
+        let task = tokio::spawn(run(endpoint.clone(), element, start, recorder.listen()));
+        Some(Self { program, task, _thread: thread })
     }
 
     /// Asks it to end, now that the build has.
     pub(crate) fn end(&self) {
         self.task.abort();
-        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(running) = &*running {
-            running.terminate();
+        let mut program = self.program.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*program {
+            Program::Running(running) => running.terminate(),
+            Program::Coming | Program::Over => *program = Program::Over,
         }
     }
 }
@@ -82,19 +96,47 @@ impl Speculation {
 impl Drop for Speculation {
     fn drop(&mut self) {
         self.task.abort();
-        // What runs is killed; what is about to be started never is, as a task that was aborted
-        // goes no further than to where it waits.
-        self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // What runs is killed; what is about to be started never is, or is killed by its thread.
+        *self.program.lock().unwrap_or_else(PoisonError::into_inner) = Program::Over;
     }
 }
 
-async fn run(
-    endpoint: Endpoint,
-    element: String,
-    mut command: Command,
-    mut asked: mpsc::Receiver<Digest>,
-    running: Arc<Mutex<Option<Beside>>>,
-) {
+/// What it takes to start the program.
+struct Start {
+    command: Command,
+    program: Arc<Mutex<Program>>,
+    /// Nothing comes from it; it breaks when the thread is to end.
+    end: std::sync::mpsc::Receiver<()>,
+}
+
+impl Start {
+    /// Starts the program; answers with its standard input.
+    ///
+    /// Whoever starts a process waits until it has become the program. This one stands back before
+    /// that, so on a busy machine it may take a while: a thread of its own waits, and not the
+    /// build. The program dies with that thread, which therefore stays.
+    fn go(self) -> oneshot::Receiver<io::Result<Option<ChildStdin>>> {
+        let Self { mut command, program, end } = self;
+        let (tell, told) = oneshot::channel();
+        let work = move || {
+            let started = beside(&mut command).map(|mut running| {
+                let input = running.input();
+                let mut program = program.lock().unwrap_or_else(PoisonError::into_inner);
+                if !matches!(*program, Program::Over) {
+                    *program = Program::Running(running);
+                }
+                input
+            });
+            let _ = tell.send(started);
+            let _ = end.recv();
+        };
+        // Without a thread, `tell` is dropped.
+        let _ = std::thread::Builder::new().name("speculate".to_owned()).spawn(work);
+        told
+    }
+}
+
+async fn run(endpoint: Endpoint, element: String, start: Start, mut asked: mpsc::Receiver<Digest>) {
     let actions = match record::read(&endpoint, &element).await {
         Ok(record) => record.map_or(0, |record| record.subactions.len()),
         Err(error) => {
@@ -106,15 +148,11 @@ async fn run(
         tracing::debug!("nothing is known of earlier builds of `{element}`");
         return;
     }
-    let input = match beside(&mut command) {
-        Ok(mut started) => {
-            let input = started.input();
-            *running.lock().unwrap_or_else(PoisonError::into_inner) = Some(started);
-            input
-        }
+    let name = start.command.get_program().to_string_lossy().into_owned();
+    let input = match start.go().await.unwrap_or_else(|_| Err(io::Error::other("no thread"))) {
+        Ok(input) => input,
         Err(error) => {
-            let program = command.get_program().to_string_lossy();
-            tracing::warn!("cannot start `{program}`: {error}");
+            tracing::warn!("cannot start `{name}`: {error}");
             return;
         }
     };
