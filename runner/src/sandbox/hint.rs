@@ -96,3 +96,30 @@ fn is_restricted() -> bool {
     !nix::unistd::geteuid().is_root()
         && std::fs::read_to_string(file).is_ok_and(|text| text.trim() == "1")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_refusal_names_the_way_out() {
+        let error = io::Error::from_raw_os_error;
+        if !is_restricted() {
+            for (number, way) in [
+                (libc::ENOSPC, "user.max_user_namespaces"),
+                (libc::EPERM, "kernel.unprivileged_userns_clone"),
+                (libc::EACCES, "cgroup.procs"),
+                (libc::EBUSY, "--cgroup=DIR"),
+                (libc::EAGAIN, "ulimit -u"),
+            ] {
+                let said = namespaces(&error(number));
+                assert!(said.starts_with("; ") && said.contains(way), "{number}: {said}");
+            }
+        }
+        assert!(RESTRICTED.contains("kernel.apparmor_restrict_unprivileged_userns=0"));
+        assert!(step(&Step::Private, &error(libc::ENOSYS)).contains("Linux 5.12"));
+        assert!(!step(&Step::Private, &error(libc::EPERM)).is_empty());
+        assert!(confinement(&error(libc::ENOSYS)).contains("seccomp"));
+        assert_eq!(namespaces(&error(libc::EIO)), if is_restricted() { RESTRICTED } else { "" });
+    }
+}

@@ -214,6 +214,25 @@ fn a_failed_or_ended_command_leaves_a_partial_record() {
 }
 
 #[test]
+fn a_runner_that_is_told_to_stop_says_what_was_used() {
+    use nix::sys::signal::{Signal, kill};
+
+    let Some(lab) = Lab::embedded() else { return };
+    let (action, _) = lab.upload(&sh("echo used"));
+    lab.runtime.block_on(put_result(&lab.endpoint, &lab.endpoint, &action));
+    let case = waiting("true").property("forerunnerElement", "stopped");
+    let outcome = with_runner(&lab, &case, async |socket, runner| {
+        socket.action_result(&action, &[]).await.expect("an answer").expect("a hit");
+        kill(nix::unistd::Pid::from_raw(runner.cast_signed()), Signal::SIGTERM).expect("a signal");
+    });
+    assert_eq!(outcome.exit_status, 143, "{outcome:#?}");
+    assert_eq!(subactions(&outcome), [action]);
+    let record = lab.runtime.block_on(record::read(&lab.endpoint, "stopped"));
+    let record = record.expect("an answer").expect("a record");
+    assert_eq!((record.subactions, record.partial), (vec![action], true));
+}
+
+#[test]
 fn the_action_cache_is_closed_unless_opened() {
     let Some(lab) = Lab::embedded() else { return };
     let (action, _) = lab.upload(&sh("echo closed"));
