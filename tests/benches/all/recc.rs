@@ -43,11 +43,11 @@ struct Place {
 
 const C: &[&str] = &["gcc", "-O2", "-MD", "-c", "lvm.c", "-o", "lvm.o"];
 
+/// 561 files read, an object of 6.7 MB.
 const CC: &[&str] = &[
     "g++",
     "-std=c++17",
-    "-g",
-    "-O1",
+    "-O0",
     "-Irocksdb/include",
     "-Irocksdb",
     "-DOS_LINUX",

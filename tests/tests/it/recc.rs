@@ -4,6 +4,7 @@ mod both;
 mod edited;
 mod knowing;
 mod names;
+mod nearby;
 mod plain;
 mod profile;
 mod reference;

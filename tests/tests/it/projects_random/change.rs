@@ -128,8 +128,10 @@ pub(crate) fn change(root: &Path, dice: &mut Dice) -> String {
         }
         16 => {
             let text = *dice.of(&["data", "DATA", "more data"]);
-            write(&root.join("data.bin"), text);
-            format!("data {text}")
+            // Also where gcc looks for profile data; it says that this is none.
+            let name = *dice.of(&["data.bin", "data.bin", "out/object.gcda"]);
+            write(&root.join(name), text);
+            format!("{name} {text}")
         }
         17 => {
             let text = *dice.of(&["-DNAME=response", "-Iinc2 -DNAME=other", "-O1\n-Iinc0"]);

@@ -1,0 +1,58 @@
+//! Large outputs of a casd on this machine, which are read where it keeps them.
+
+use std::os::unix::fs::FileExt as _;
+use std::path::PathBuf;
+
+use forerunner_tests::{Casd, on_path, peer};
+
+use super::Place;
+
+const HIT: &str = "Action Cache hit for [";
+
+fn blobs_larger_than(size: u64, casd: &Casd) -> Vec<PathBuf> {
+    let all = walkdir::WalkDir::new(casd.socket().with_file_name("cache")).into_iter();
+    let files = all.filter_map(Result::ok).filter(|entry| entry.file_type().is_file());
+    let large = files.filter(|entry| entry.metadata().is_ok_and(|it| it.len() > size));
+    large.map(|entry| entry.into_path()).collect()
+}
+
+#[test]
+fn a_large_object_is_what_casd_says_or_is_made_anew() {
+    if peer("gcc", on_path("gcc")).is_none() {
+        return;
+    }
+    let Some(casd) = Casd::start() else { return };
+    let place = Place::new();
+    place.write("a.c", "char a[300000] = {1, 2, 3};\nint b;\n");
+    let object = place.work().join("a.o");
+    let run = || {
+        let _ = std::fs::remove_file(&object);
+        let mut recc = place.ours("recc");
+        recc.env("RECC_SERVER", casd.url()).env("RECC_LOG_LEVEL", "info");
+        for name in ["RECC_CACHE_ONLY", "RECC_CACHE_UPLOAD_LOCAL_BUILD"] {
+            recc.env(name, "1");
+        }
+        recc.env("RECC_REMOTE_PLATFORM_OSFamily", "linux");
+        let output = recc.args(["gcc", "-c", "a.c", "-o", "a.o"]).output().expect("recc");
+        assert!(output.status.success(), "{output:?}");
+        let metadata = std::fs::metadata(&object).expect("an object");
+        let mode = std::os::unix::fs::PermissionsExt::mode(&metadata.permissions());
+        let links = std::os::unix::fs::MetadataExt::nlink(&metadata);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        (said, std::fs::read(&object).expect("an object"), mode & 0o777, links)
+    };
+    let (said, made, mode, _) = run();
+    assert!(!said.contains(HIT), "{said}");
+    let (said, taken, taken_mode, links) = run();
+    assert!(said.contains(HIT) && !said.contains("not used"), "{said}");
+    assert!(made == taken);
+    // A file of our own, not one that casd keeps.
+    assert_eq!((taken_mode, links), (mode, 1));
+    let blobs = blobs_larger_than(200_000, &casd);
+    assert_eq!(blobs.len(), 1, "{blobs:?}");
+    let blob = std::fs::File::options().write(true).open(&blobs[0]).expect("root may do that");
+    blob.write_all_at(b"torn", 150_000).expect("written");
+    let (said, again, ..) = run();
+    assert!(said.contains("not used"), "{said}");
+    assert!(made == again, "the compiler's");
+}
