@@ -129,8 +129,10 @@ pub(crate) fn change(root: &Path, dice: &mut Dice) -> String {
         16 => {
             let text = *dice.of(&["data", "DATA", "more data"]);
             // Also where gcc looks for profile data; it says that this is none.
-            let name = *dice.of(&["data.bin", "data.bin", "out/object.gcda"]);
-            write(&root.join(name), text);
+            let above = root.to_string_lossy().replace('/', "#");
+            let profile = format!("prof/{above}#out#object.gcda");
+            let name = dice.of(&["data.bin".to_owned(), profile]).clone();
+            write(&root.join(&name), text);
             format!("{name} {text}")
         }
         17 => {

@@ -25,7 +25,7 @@ const FLAGS: &[&str] = &[
     "-MMD -MF out/named.d",
     "-MMD -MP",
     "-fprofile-use -Wmissing-profile",
-    "-fprofile-use=out",
+    "-fprofile-use=prof",
     "-MD -MP -MT target",
     "-Wp,-MMD,out/wp.d",
     "-include h2.h",
