@@ -278,20 +278,11 @@ impl<'a> Plan<'a> {
                 let case = Case { element, base, recorded, actions, today };
                 self.reach.answered(answer, &adapted, asked, &case, self.forest)
             }
-            _ => Ok(None),
+            _ => None,
         };
-        let step = match answered {
-            Ok(answered) => {
-                let adapted = answered.map_or(adapted, Box::new);
-                self.tries.begin(task, &adapted, 0);
-                Step::Execute(task, adapted)
-            }
-            Err(reason) => {
-                self.settle(task, Produced::Skipped);
-                Step::Skipped(task, reason)
-            }
-        };
-        self.answered.push_back(step);
+        let adapted = answered.map_or(adapted, Box::new);
+        self.tries.begin(task, &adapted, 0);
+        self.answered.push_back(Step::Execute(task, adapted));
     }
 
     /// The contents that tasks wait for: texts, whose include directives are to be known.

@@ -18,7 +18,6 @@ use crate::instantiate::Adapted;
 use crate::loaded::LoadedAction;
 use crate::origins::is_below;
 use crate::question::{listed, question};
-use crate::reason::Reason;
 use crate::recorded::Recorded;
 use crate::search::SearchPath;
 use crate::stage::{source, stages, with_sources};
@@ -129,9 +128,9 @@ impl Reach {
     /// The action that reads what `answer` lists, which was given to a question about `adapted` on the
     /// input root `asked`. `None` if the answer makes no sense.
     ///
-    /// # Errors
-    /// If it reads a file of which nobody knows what it holds: then no action that can be made is the
-    /// one that will be asked for.
+    /// A file of the toolchain that no recorded action had is left out, as nobody knows what it holds.
+    /// The action is then not the one that will be asked for, but what it makes is the same, and what
+    /// is made of that is a hit again.
     pub(crate) fn answered(
         &mut self,
         answer: &str,
@@ -139,12 +138,10 @@ impl Reach {
         asked: Digest,
         case: &Case<'_>,
         forest: &mut Forest,
-    ) -> Result<Option<Adapted>, Reason> {
-        let Some(search) = SearchPath::new(&case.base.command) else { return Ok(None) };
-        let (Ok(before), Ok(now)) = (files(forest, case.base.root), files(forest, adapted.root))
-        else {
-            return Ok(None);
-        };
+    ) -> Option<Adapted> {
+        let search = SearchPath::new(&case.base.command)?;
+        let before = files(forest, case.base.root).ok()?;
+        let now = files(forest, adapted.root).ok()?;
         let paths = listed(answer);
         let listed: HashSet<TreePath> =
             paths.iter().filter_map(|path| search.named(path)).collect();
@@ -159,11 +156,7 @@ impl Reach {
                 _ if !toolchain => continue,
                 _ => self.staged(case, path, forest),
             };
-            let Some(node) = node else {
-                let message = format!("it reads `{path}` now, which no recorded action had");
-                return Err(Reason::ShapeChanged { message });
-            };
-            edits.insert(path.clone(), Some(node));
+            edits.extend(node.map(|node| (path.clone(), Some(node))));
         }
         let roots = roots(&case.base.command, &search, &now);
         let then = self.reached(&before, &roots, &search, false).unwrap_or_default();
@@ -172,9 +165,9 @@ impl Reach {
             then.contains(*path) && !listed.contains(*path) && !roots.contains(*path)
         };
         let unread: Vec<TreePath> = now.keys().filter(unread).cloned().collect();
-        let root = forest.edit(adapted.root, &edits).ok();
-        let root = root.and_then(|root| without(forest, root, unread));
-        Ok(root.and_then(|root| adapted.with_root(root, forest.function())))
+        let root = forest.edit(adapted.root, &edits).ok()?;
+        let root = without(forest, root, unread)?;
+        adapted.with_root(root, forest.function())
     }
 
     /// What recorded actions of the element had at a path. Only used for files of the toolchain, which
