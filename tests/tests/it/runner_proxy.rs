@@ -2,7 +2,7 @@
 
 use forerunner_merkle::Digest;
 use forerunner_reapi::Endpoint;
-use forerunner_tests::{Casd, Parcel};
+use forerunner_tests::{Casd, Parcel, bin, run};
 
 use crate::endpoint::remote;
 use crate::runner::{Lab, sh};
@@ -38,12 +38,16 @@ fn output_directories_are_in_casds_own_cache() {
         let script = format!(
             "mkdir -p d/e; for n in f e/g; do echo {known} is known: ${{n#e/}} > d/$n; done"
         );
-        let outcome = lab.ours(&sh(&script).out(&["d"]).format(DIRECTORY_ONLY));
-        let directory = &outcome.result.as_ref().expect("a result").output_directories[0];
-        let made = Digest::required(directory.root_directory_digest.as_ref());
-        assert_eq!(made, Ok(root), "{outcome:#?}");
+        let case = sh(&script).out(&["d"]).format(DIRECTORY_ONLY);
+        let (mut command, files) = lab.command(&bin("buildbox-run"), &case);
+        run(&mut command);
+        // Before we look at what was made: that would fetch it.
         let gone: Vec<&Digest> =
             blobs.iter().map(|(digest, _)| digest).filter(|digest| !casd.has(digest)).collect();
         assert!(gone.is_empty(), "{known}: {gone:?}");
+        let outcome = lab.read(&files);
+        let directory = &outcome.result.as_ref().expect("a result").output_directories[0];
+        let made = Digest::required(directory.root_directory_digest.as_ref());
+        assert_eq!(made, Ok(root), "{outcome:#?}");
     }
 }
