@@ -37,9 +37,9 @@ impl BuildGrid {
     }
 
     /// Starts one that executes: with PostgreSQL, and upstream's buildbox-worker, which starts our
-    /// `buildbox-run` with the compilers of this machine.
+    /// `buildbox-run` with these further arguments.
     #[must_use]
-    pub fn start_cluster() -> Option<Self> {
+    pub fn start_cluster(runner_arguments: &[&str]) -> Option<Self> {
         let program = program()?;
         let postgres = peer("PostgreSQL", postgres())?;
         let worker = peers().join("sid/usr/bin/buildbox-worker");
@@ -66,8 +66,9 @@ impl BuildGrid {
             .arg(root.join("usr/bin/buildbox-worker"))
             .arg(format!("--remote={}", grid.url()))
             .arg(format!("--buildbox-run={}", bin("buildbox-run").display()))
-            .args(["--runner-arg=--host-toolchain", "--concurrent-jobs=2"])
-            .args(["--platform", "OSFamily=linux"]);
+            .args(runner_arguments.iter().map(|argument| format!("--runner-arg={argument}")))
+            .args(["--concurrent-jobs=2", "--platform", "OSFamily=linux"])
+            .args(["--platform", "ISA=x86-64"]);
         grid._worker = Some(start(command, grid.folder.path(), "worker.log"));
         Some(grid)
     }

