@@ -13,7 +13,7 @@ fn blobs_larger_than(size: u64, casd: &Casd) -> Vec<PathBuf> {
     let all = walkdir::WalkDir::new(casd.socket().with_file_name("cache")).into_iter();
     let files = all.filter_map(Result::ok).filter(|entry| entry.file_type().is_file());
     let large = files.filter(|entry| entry.metadata().is_ok_and(|it| it.len() > size));
-    large.map(|entry| entry.into_path()).collect()
+    large.map(walkdir::DirEntry::into_path).collect()
 }
 
 #[test]
