@@ -25,15 +25,25 @@ impl Oldest {
     }
 
     fn offer(&mut self, unit: Unit) {
-        self.bytes += unit.bytes;
-        self.chosen.push(ByUse(unit));
-        while let Some(ByUse(youngest)) = self.chosen.peek() {
-            let without = self.bytes - youngest.bytes;
-            if without < self.wanted && self.chosen.len() <= MOST {
-                break;
+        let unit = ByUse(unit);
+        if self.chosen.len() == MOST {
+            // Not one more, not even for a moment: there would be memory for twice as many then.
+            if self.chosen.peek().is_none_or(|youngest| *youngest <= unit) {
+                return;
             }
-            self.bytes = without;
-            self.chosen.pop();
+            self.leave_out_youngest();
+        }
+        self.bytes += unit.0.bytes;
+        self.chosen.push(unit);
+        let wanted = self.wanted;
+        while self.chosen.peek().is_some_and(|it| self.bytes - it.0.bytes >= wanted) {
+            self.leave_out_youngest();
+        }
+    }
+
+    fn leave_out_youngest(&mut self) {
+        if let Some(ByUse(youngest)) = self.chosen.pop() {
+            self.bytes -= youngest.bytes;
         }
     }
 
@@ -122,7 +132,7 @@ mod tests {
         let mut oldest = Oldest::new(u64::MAX);
         for seconds in mixed(300_000) {
             oldest.offer(unit(seconds, 1));
-            assert!(oldest.chosen.len() <= MOST);
+            assert!(oldest.chosen.len() <= MOST && oldest.chosen.capacity() < 2 * MOST);
         }
         assert!(oldest.into_units().zip(0..).all(|(chosen, seconds)| chosen == unit(seconds, 1)));
     }
