@@ -133,8 +133,10 @@ fn shlex(line: &str) -> Vec<String> {
 }
 
 fn both(compiler: &str) {
-    if peer(compiler, on_path(compiler)).is_none() {
-        return;
+    for tool in [compiler, "ld.gold", "ld.lld", "ld.mold"] {
+        if peer(tool, on_path(tool)).is_none() {
+            return;
+        }
     }
     let place = Place::new();
     for line in COMPILES {
