@@ -41,7 +41,8 @@ enum Command {
         /// `table`, or `pr2109` for the reader of BuildStream's pull request 2109.
         #[arg(long, default_value = "table", value_parser = format)]
         format: Format,
-        /// Go on in the background, with the lowest priority; needs --output.
+        /// Go on in the background, with the lowest priority, and say in FILE.log how it went; needs
+        /// --output.
         #[arg(long, requires = "output")]
         background: bool,
     },
@@ -128,8 +129,8 @@ fn format(text: &str) -> Result<Format, String> {
 /// Parses the command line, runs the command, and says what went wrong.
 pub(crate) fn run() -> ExitCode {
     let cli = Cli::parse();
-    if let Command::Generate { background: true, .. } = cli.command {
-        return match commands::background::detach() {
+    if let Command::Generate { background: true, output: Some(output), .. } = &cli.command {
+        return match commands::background::detach(output) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => complain(&error),
         };

@@ -1,5 +1,7 @@
 //! `speculate generate`.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -42,7 +44,10 @@ pub(crate) async fn run(
 /// Writes a file so that a reader sees all of it or none.
 pub(crate) fn write(path: &Path, text: &str) -> Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let mut file = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))
+    let mut file = tempfile::Builder::new()
+        // As the umask has it, like any file.
+        .permissions(Permissions::from_mode(0o666))
+        .tempfile_in(folder.unwrap_or(Path::new(".")))
         .with_context(|| format!("`{}`", path.display()))?;
     std::io::Write::write_all(&mut file, text.as_bytes())
         .with_context(|| format!("`{}`", path.display()))?;

@@ -30,6 +30,7 @@ mod runner_socket;
 mod runner_speculate;
 mod scripted;
 mod servers;
+mod speculate_background;
 mod speculate_buildstream;
 mod speculate_calls;
 mod speculate_chain;
