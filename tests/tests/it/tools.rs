@@ -255,8 +255,7 @@ fn archives_are_larger_than_memory() {
     }
 }
 
-/// Offsets beyond 32 bits, in the archive and in its index. In the long form only: it takes 20 GiB
-/// of disk.
+/// Offsets beyond 32 bits. In the long form only: it takes 20 GiB of disk.
 #[test]
 fn a_member_of_more_than_4_gib() {
     if !long() {
@@ -265,15 +264,19 @@ fn a_member_of_more_than_4_gib() {
     let mut place = Place::new("echo 'int last;' >last.c; gcc -c last.c");
     place.set("FORERUNNER_STORE_SIZE", "64G");
     place.reset("truncate -s 4297064448 huge.o");
-    for script in [
-        "rear rcsD lib.a huge.o last.o",
-        "rm lib.a; rear rcsD lib.a huge.o last.o; reranlib lib.a",
-        "ar rcsD plain.a huge.o last.o; cmp plain.a lib.a; nm -s lib.a | grep -q 'last in last.o'",
+    for (script, hits, misses) in [
+        ("rear rcSD lib.a huge.o last.o", 0, 1),
+        ("rm lib.a; rear rcSD lib.a huge.o last.o", 1, 1),
+        ("ar rcSD plain.a huge.o last.o; cmp plain.a lib.a; rm lib.a plain.a", 1, 1),
+        // The index that GNU's ar makes then bears the time, `D` or not: it is never stored.
+        ("rear rcsD lib.a huge.o last.o; nm -s lib.a | grep -q 'last in last.o'", 1, 1),
+        ("ar rcsD plain.a huge.o last.o; cmp -i 36 plain.a lib.a; rm lib.a plain.a", 1, 1),
+        ("rear rcsD lib.a huge.o last.o", 1, 1),
     ] {
         let output = place.run("sh", &["-ec", script]);
         assert!(output.status.success(), "{script}: {output:?}");
+        assert_eq!((place.figure("hits"), place.figure("misses")), (hits, misses), "{script}");
     }
-    assert_eq!((place.figure("hits"), place.figure("misses")), (1, 1));
 }
 
 #[test]
