@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use crate::layout::Layout;
-use crate::trust::Stamp;
+use crate::stamp::Stamp;
 
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 

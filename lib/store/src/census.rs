@@ -8,12 +8,9 @@ use std::sync::{Mutex, PoisonError};
 use forerunner_merkle::{Digest, DigestFunction};
 use rayon::prelude::*;
 
-use crate::layout::{EXECUTABLE_SUFFIX, Layout, Variant};
-use crate::trust::Stamp;
+use crate::layout::{ENTRY_BYTES, EXECUTABLE_SUFFIX, INNER, Layout, Variant, fanned_names};
+use crate::stamp::Stamp;
 use crate::{Store, StoreError};
-
-/// What a directory entry costs, roughly, where no content is counted.
-pub(crate) const ENTRY_BYTES: u64 = 256;
 
 /// How much is in a store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -98,8 +95,7 @@ impl Store {
         })?;
         let mut stats = counted.into_inner().unwrap_or_else(PoisonError::into_inner);
         for function in DigestFunction::ALL {
-            stats.pinned +=
-                crate::reach::fanned_names(&self.layout().pins(), function).len() as u64;
+            stats.pinned += fanned_names(&self.layout().pins(), function).len() as u64;
         }
         stats.temporaries = std::fs::read_dir(self.layout().temporaries())
             .map_or(0, |entries| entries.flatten().count() as u64);
@@ -154,7 +150,7 @@ impl Store {
         let units = list.par_iter().filter_map(|(name, path)| {
             let digest = Digest::from_hex(name, 0).ok()?;
             let used = Stamp::used(&std::fs::symlink_metadata(path).ok()?);
-            let bytes = tree_bytes(&path.join(crate::tree::INNER));
+            let bytes = tree_bytes(&path.join(INNER));
             Some(Unit { kind: Kind::Tree, function, digest, used, bytes })
         });
         Ok(units.collect())

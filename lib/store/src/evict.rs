@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
 use crate::census::Unit;
-use crate::trust::Stamp;
+use crate::stamp::Stamp;
 use crate::usage::Usage;
 use crate::{Store, StoreError, guard};
 

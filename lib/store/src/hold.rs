@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
-use crate::trust::Stamp;
+use crate::stamp::Stamp;
 use crate::{Store, StoreError};
 
 /// The holds of this process, of all its stores: one more recorded use does no harm.

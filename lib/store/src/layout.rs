@@ -4,6 +4,13 @@ use std::path::{Path, PathBuf};
 
 use forerunner_merkle::{Digest, DigestFunction};
 
+/// The tree stands in a folder of its own that nobody lists, because listing a folder counts as a
+/// use of it to the file system.
+pub(crate) const INNER: &str = "tree";
+
+/// What a directory entry costs, roughly, where no content is counted.
+pub(crate) const ENTRY_BYTES: u64 = 256;
+
 /// The paths of a store.
 pub(crate) struct Layout {
     root: PathBuf,
@@ -132,4 +139,19 @@ fn fanned(base: PathBuf, function: DigestFunction, digest: &Digest) -> PathBuf {
     path.push(head);
     path.push(tail);
     path
+}
+
+/// The hashes, in hex, that stand below the folder of `function` in `base`.
+pub(crate) fn fanned_names(base: &Path, function: DigestFunction) -> Vec<String> {
+    let folder = base.join(function.name().to_ascii_lowercase());
+    let mut names = Vec::new();
+    for head in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        for tail in std::fs::read_dir(head.path()).into_iter().flatten().flatten() {
+            if let (Some(head), Some(tail)) = (head.file_name().to_str(), tail.file_name().to_str())
+            {
+                names.push(format!("{head}{tail}"));
+            }
+        }
+    }
+    names
 }

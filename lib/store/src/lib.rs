@@ -37,6 +37,7 @@ mod remove;
 mod results;
 pub mod scan;
 mod scratch;
+mod stamp;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -62,7 +63,7 @@ pub use verify::Verified;
 pub use writer::BlobWriter;
 
 use layout::Layout;
-use trust::Stamp;
+use stamp::Stamp;
 
 /// Which store to open, and how.
 #[derive(Clone, Debug)]

@@ -11,8 +11,8 @@ use std::time::{Duration, SystemTime};
 
 use forerunner_merkle::{Digest, DigestFunction};
 
-use crate::reach::fanned_names;
-use crate::trust::Stamp;
+use crate::layout::fanned_names;
+use crate::stamp::Stamp;
 use crate::{Store, StoreError};
 
 /// How long a record that nobody uses keeps what it refers to: 90 days.

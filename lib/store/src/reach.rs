@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::io::Read;
-use std::path::Path;
 
 use forerunner_merkle::{Digest, DigestFunction, Directory};
 use forerunner_proto::{Message, ours, reapi};
@@ -243,19 +242,4 @@ fn parsed(digest: &reapi::Digest) -> Option<Digest> {
 pub(crate) fn action_of(content: &[u8]) -> Option<Digest> {
     let line = content.split(|byte| *byte == b'\n').next()?;
     std::str::from_utf8(line).ok()?.split(' ').nth(2)?.parse().ok()
-}
-
-/// The hashes, in hex, that stand below the folder of `function` in `base`.
-pub(crate) fn fanned_names(base: &Path, function: DigestFunction) -> Vec<String> {
-    let folder = base.join(function.name().to_ascii_lowercase());
-    let mut names = Vec::new();
-    for head in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        for tail in std::fs::read_dir(head.path()).into_iter().flatten().flatten() {
-            if let (Some(head), Some(tail)) = (head.file_name().to_str(), tail.file_name().to_str())
-            {
-                names.push(format!("{head}{tail}"));
-            }
-        }
-    }
-    names
 }

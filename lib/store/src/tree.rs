@@ -13,14 +13,11 @@ use nix::sys::stat::{UtimensatFlags, utimensat};
 use nix::sys::time::TimeSpec;
 use rayon::prelude::*;
 
-use crate::census::ENTRY_BYTES;
+use crate::layout::{ENTRY_BYTES, INNER};
 use crate::remove::remove_tree;
-use crate::trust::{MARK_SECONDS, Stamp, mark};
+use crate::stamp::Stamp;
+use crate::trust::{MARK_SECONDS, mark};
 use crate::{Store, StoreError};
-
-/// The tree stands in a folder of its own that nobody lists, because listing a folder counts as a
-/// use of it to the file system.
-pub(crate) const INNER: &str = "tree";
 
 /// A few bytes of directories can expand without bounds; no real tree has this many entries.
 const MOST_ENTRIES: u64 = 20_000_000;

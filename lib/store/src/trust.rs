@@ -14,43 +14,13 @@ use forerunner_merkle::{Digest, DigestFunction};
 
 use crate::Store;
 use crate::layout::Variant;
+use crate::stamp::Stamp;
 
 /// 2011-11-11T11:11:11Z in seconds since 1970; the time that the reference tools give staged files.
 pub(crate) const MARK_SECONDS: i64 = 1_321_009_871;
 
 /// Uses within this time are recorded once.
 const GRAIN: Duration = Duration::from_secs(3600);
-
-/// A time as the file system keeps it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Stamp {
-    seconds: i64,
-    nanoseconds: i64,
-}
-
-impl Stamp {
-    /// When the status of the file last changed.
-    pub(crate) fn changed(metadata: &Metadata) -> Self {
-        Self { seconds: metadata.ctime(), nanoseconds: metadata.ctime_nsec() }
-    }
-
-    /// When it was last used, as the store records it.
-    pub(crate) fn used(metadata: &Metadata) -> Self {
-        Self { seconds: metadata.atime(), nanoseconds: metadata.atime_nsec() }
-    }
-
-    pub(crate) fn now() -> Self {
-        Self::from(SystemTime::now())
-    }
-}
-
-impl From<SystemTime> for Stamp {
-    fn from(time: SystemTime) -> Self {
-        // A clock before 1970 is as good as 1970: everything is then in the future, and checked.
-        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self { seconds: since.as_secs() as i64, nanoseconds: i64::from(since.subsec_nanos()) }
-    }
-}
 
 /// A file as it was when it was found right: device, inode, size, times of change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
