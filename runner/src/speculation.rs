@@ -137,7 +137,7 @@ impl Start {
 }
 
 async fn run(endpoint: Endpoint, element: String, start: Start, mut asked: mpsc::Receiver<Digest>) {
-    let actions = match record::read(&endpoint, &element).await {
+    let actions = match record::base(&endpoint, &element).await {
         Ok(record) => record.map_or(0, |record| record.subactions.len()),
         Err(error) => {
             tracing::warn!("cannot read the record of `{element}`: {error}");

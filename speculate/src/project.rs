@@ -145,7 +145,7 @@ impl Project {
             if element.subactions.is_some() {
                 continue;
             }
-            if let Some(record) = record::read(endpoint, &element.name).await? {
+            if let Some(record) = record::base(endpoint, &element.name).await? {
                 element.subactions = Some(record.subactions);
                 // The sources that this build used; those that lie there now may have been edited.
                 if record.sources.is_some() {
@@ -471,7 +471,7 @@ impl Project {
         let Some(element) = self.graph.elements().first().cloned() else {
             return Ok(HashMap::new());
         };
-        let Some(record) = record::read(endpoint, &element.name).await? else {
+        let Some(record) = record::base(endpoint, &element.name).await? else {
             return Ok(HashMap::new());
         };
         let Some(before) = record.input_root else { return Ok(HashMap::new()) };

@@ -89,6 +89,35 @@ pub async fn read(endpoint: &Endpoint, element: &str) -> Result<Option<Record>, 
     Ok(find(endpoint, element).await?.map(|(_, record)| record))
 }
 
+/// The record of an element to start from, of those that are kept: the newest that is whole. A build
+/// that failed half-way used few actions, and so did one that made what an edit touched and no more.
+/// One is whole if it ended well and used at least half as many as the largest that did.
+///
+/// # Errors
+/// If the endpoint does not answer, or the newest is no record.
+pub async fn base(endpoint: &Endpoint, element: &str) -> Result<Option<Record>, Error> {
+    let Some(newest) = read(endpoint, element).await? else { return Ok(None) };
+    if newest.previous.is_empty() {
+        return Ok(Some(newest));
+    }
+    // Earlier ones may be gone.
+    let found = endpoint.get_many(&newest.previous).await?;
+    let blobs = newest.previous.iter().filter_map(|digest| found.get(digest));
+    let earlier: Vec<Record> = blobs
+        .filter_map(|blob| from_proto(&ours::ElementRecord::decode(blob.clone()).ok()?).ok())
+        .collect();
+    let mut records = vec![newest];
+    records.extend(earlier);
+    Ok(whole(records))
+}
+
+fn whole(records: Vec<Record>) -> Option<Record> {
+    let any_well = records.iter().any(|record| !record.partial);
+    let well = || records.iter().filter(|record| !(any_well && record.partial));
+    let most = well().map(|record| record.subactions.len()).max()?;
+    well().find(|record| record.subactions.len() * 2 >= most).cloned()
+}
+
 /// A record from its blob.
 ///
 /// # Errors

@@ -31,6 +31,7 @@ mod runner_speculate;
 mod scripted;
 mod servers;
 mod speculate_background;
+mod speculate_base;
 mod speculate_buildstream;
 mod speculate_calls;
 mod speculate_chain;
