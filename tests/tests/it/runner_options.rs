@@ -128,7 +128,9 @@ fn metadata_and_statistics_are_told() {
             buildbox::ExecutionStatistics::decode(&blob.value[..]).expect("statistics");
         let usage = statistics.command_rusage.expect("usage");
         let utime = usage.utime.expect("a time");
-        assert!(utime.seconds > 0 || utime.nanos > 0, "{}", program.display());
+        // The reference now and then says that it took no time at all.
+        let measured = utime.seconds > 0 || utime.nanos > 0;
+        assert!(measured || program != bin("buildbox-run"), "{usage:?}");
         assert!(usage.maxrss > 0 && usage.minflt > 0, "{usage:?}");
         let partial = std::fs::read(&file).expect("the file");
         let partial = reapi::ExecutedActionMetadata::decode(&partial[..]).expect("metadata");
