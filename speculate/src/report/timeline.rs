@@ -27,9 +27,9 @@ pub(super) fn timeline(page: &mut String, trace: &Trace) {
     let names: BTreeSet<&str> = events.iter().map(|event| event.args.element.as_str()).collect();
     let names: Vec<&str> = names.into_iter().collect();
     let hue = |name: &str| {
-        // Far apart for neighbours.
+        // By the golden angle, so that neighbours are far apart; blue for the first.
         let index = names.iter().position(|other| *other == name).unwrap_or_default();
-        index * 360 / names.len().max(1)
+        (210 + index * 137) % 360
     };
     let scale = WIDTH as f64 / end as f64;
     let mut lanes: Vec<u64> = Vec::new();
