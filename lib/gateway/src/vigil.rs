@@ -171,12 +171,13 @@ impl Crowd {
             .filter(|crowd| crowd.processors > 1)
     }
 
-    /// We are one of those who run.
+    /// We are one of those who run, and server and client may well run two threads at once for the
+    /// very call that is waited for: with one processor for each of these, nobody waits for us.
     fn is_there(&self) -> bool {
         let mut buffer = [0; 128];
         let length = self.file.read_at(&mut buffer, 0).unwrap_or(0);
         let running = running(&buffer[..length]);
-        running.is_none_or(|running| running > self.processors)
+        running.is_none_or(|running| running > self.processors + 1)
     }
 }
 
