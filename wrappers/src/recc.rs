@@ -5,6 +5,7 @@ mod inputs;
 mod narrow;
 
 use bytes::Bytes;
+use std::borrow::Cow;
 
 use crate::command::compiler::{self, LAUNCHERS};
 use crate::command::parse::{Context, Deps, Kind};
@@ -135,7 +136,7 @@ fn understand<'a>(
     let mut identity = String::new();
     let mut machine = String::new();
     let mut salt = settings.salt.clone();
-    let mut environment = session.environment.clone();
+    let mut environment = Cow::Borrowed(&session.environment);
     if salted {
         let found = toolchain::of_compiler(
             session,
@@ -150,7 +151,9 @@ fn understand<'a>(
         // The salt says which programs are found by it; another terminal may well have another.
         if let Some(path) = found.path.filter(|_| !settings.env_to_read.contains("PATH"))
             && !settings.preserve_env
+            && session.variable("PATH") != Some(path.as_str())
         {
+            let environment = environment.to_mut();
             environment.retain(|(name, _)| name != "PATH");
             environment.push(("PATH".to_owned(), path));
         }
