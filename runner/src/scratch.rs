@@ -1,7 +1,8 @@
 //! Temporary folders, and what is left of those of runners that were killed.
 
-use std::fs::File;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::fs::{DirBuilder, File};
+use std::io::ErrorKind;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use forerunner_store::{Store, StoreError};
@@ -40,21 +41,23 @@ impl Scratch {
         // Only a name that nobody has is taken; a few attempts are plenty.
         for attempt in 0..100 {
             let path = folder.join(format!("{PREFIX}{}-{attempt}", std::process::id()));
-            match std::fs::create_dir(&path) {
-                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => continue,
+            match DirBuilder::new().mode(0o700).create(&path) {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
                 other => other.map_err(Failure::file("make", &path))?,
             }
-            let private = std::fs::Permissions::from_mode(0o700);
-            std::fs::set_permissions(&path, private).map_err(Failure::file("make", &path))?;
-            let file = File::open(&path).map_err(Failure::file("open", &path))?;
-            // A runner that sweeps may have locked it, and is about to remove it.
+            // Until it is locked, a runner that sweeps may take it for a dead one's: it is gone
+            // then, or locked and about to go.
+            let file = match File::open(&path) {
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                other => other.map_err(Failure::file("open", &path))?,
+            };
             let Ok(lock) = Flock::lock(file, FlockArg::LockExclusiveNonblock) else { continue };
             let still_there = std::fs::symlink_metadata(&path).map(|now| now.ino()).ok();
             if still_there.is_some() && still_there == lock.metadata().map(|then| then.ino()).ok() {
                 return Ok(Self::Free { path, _lock: lock });
             }
         }
-        let error = std::io::Error::from(std::io::ErrorKind::AlreadyExists);
+        let error = std::io::Error::from(ErrorKind::AlreadyExists);
         Err(Failure::file("make a folder in", folder)(error))
     }
 
@@ -149,5 +152,23 @@ mod tests {
         drop(first);
         assert!(!path.exists());
         assert!(temp.path().join("other").exists());
+    }
+
+    #[test]
+    fn runners_that_start_at_once_do_not_take_each_others() {
+        let temp = tempfile::tempdir().expect("a directory");
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..300 {
+                        let ours = Scratch::below(temp.path()).expect("a folder");
+                        std::fs::write(ours.path().join("file"), "x").expect("a file");
+                        sweep(temp.path());
+                        assert!(ours.path().join("file").exists());
+                    }
+                });
+            }
+        });
+        assert_eq!(std::fs::read_dir(temp.path()).expect("a folder").count(), 0);
     }
 }

@@ -57,7 +57,10 @@ impl Store {
                 Err(error) => return Err(failed(error)),
             };
             // Between these steps `gc` may take it for a dead one: then another one is made.
-            let Ok(file) = File::open(&path) else { continue };
+            let file = match File::open(&path) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                other => other.map_err(failed)?,
+            };
             let lock = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
                 Ok(lock) => lock,
                 Err((_, nix::errno::Errno::EWOULDBLOCK)) => continue,
