@@ -5,11 +5,10 @@
 //! after a call was passed on, and after it was answered, the thread of the gateway asks the
 //! kernel for news instead of waiting to be woken.
 //!
-//! It takes no time from others: it does so only while the machine has processors for which there
-//! is nothing else to do, while few calls are under way, and as long as it was worth it.
+//! It takes no time from others: before each look it leaves its processor to whoever wants it, the
+//! server's threads above all. A thread that computes keeps the processor for its whole slice, for
+//! which an answer would then wait: where that happens, it is left alone more and more often.
 
-use std::fs::File;
-use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -25,8 +24,12 @@ const FOR_CALL: Duration = Duration::from_micros(100);
 /// More calls than this keep the thread awake by themselves.
 const FEW: u32 = 2;
 
-/// Between two looks at how busy the machine is.
-const LOOK: Duration = Duration::from_micros(30);
+/// A thread that answers a call gives the processor back much sooner; one that computes keeps it
+/// for a slice, which is 0.7 ms on one processor and longer on more.
+const CROWD: Duration = Duration::from_micros(500);
+
+/// What is in vain all the time is tried once in two to the power of this.
+const MOST: u32 = 10;
 
 /// Tells the watching task what happens. Clones share it.
 #[derive(Clone, Default)]
@@ -57,7 +60,6 @@ impl Vigil {
 
     /// Watches as long as the gateway serves.
     pub(crate) async fn keep(self) {
-        let Some(crowd) = Crowd::new() else { return };
         let shared = &*self.shared;
         let (mut answers, mut calls) = (Patience::default(), Patience::default());
         let mut seen = 0;
@@ -76,11 +78,11 @@ impl Vigil {
                 if !patience.has() {
                     break;
                 }
-                if !shared.watch(seen, limit, &crowd).await {
-                    patience.lose();
+                let end = shared.watch(seen, limit).await;
+                patience.learn(end);
+                if end != End::Event {
                     break;
                 }
-                patience.gain();
             }
             shared.awake.store(false, Ordering::Relaxed);
         }
@@ -103,31 +105,39 @@ impl Shared {
         }
     }
 
-    /// Keeps the thread awake until something happens; not for longer than `limit`, and not while
-    /// others want the processor. Answers whether something happened.
-    async fn watch(&self, seen: u64, limit: Duration, crowd: &Crowd) -> bool {
+    /// Keeps the thread awake until something happens, or `limit` is over, or it turns out that
+    /// others need the processor.
+    async fn watch(&self, seen: u64, limit: Duration) -> End {
         let began = Instant::now();
-        let (mut look, mut crowded) = (LOOK, false);
+        let mut now = Duration::ZERO;
         loop {
+            // It cannot fail on Linux.
+            let _ = nix::sched::sched_yield();
             // The thread goes round by way of the kernel, which is asked and not waited for.
             tokio::task::yield_now().await;
+            let before = std::mem::replace(&mut now, began.elapsed());
+            if now - before > CROWD {
+                return End::Crowd;
+            }
             if self.events.load(Ordering::Relaxed) != seen {
-                return true;
+                return End::Event;
             }
-            let passed = began.elapsed();
-            if passed > limit {
-                return false;
-            }
-            if passed > look {
-                // A thread that is just going to sleep is no crowd: only two looks count.
-                let before = std::mem::replace(&mut crowded, crowd.is_there());
-                if before && crowded {
-                    return false;
-                }
-                look = passed + LOOK;
+            if now > limit {
+                return End::Nothing;
             }
         }
     }
+}
+
+/// How a watch ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// With what it waited for.
+    Event,
+    /// In vain.
+    Nothing,
+    /// Others needed the processor: whatever happened was noticed late.
+    Crowd,
 }
 
 /// Whether something is worth trying: after it was in vain, only every second time, then every
@@ -145,45 +155,17 @@ impl Patience {
         has
     }
 
-    fn gain(&mut self) {
-        self.lost = 0;
+    fn learn(&mut self, end: End) {
+        // What was in vain has cost nobody much; a crowd has cost more than many events gain.
+        self.lost = match end {
+            End::Event => self.lost.saturating_sub(1),
+            End::Nothing => (self.lost + 1).min(MOST),
+            End::Crowd => (self.lost + 4).min(MOST),
+        };
+        if end != End::Event {
+            self.pass_over = (1 << self.lost) - 1;
+        }
     }
-
-    fn lose(&mut self) {
-        self.lost = (self.lost + 1).min(10);
-        self.pass_over = (1 << self.lost) - 1;
-    }
-}
-
-/// Looks whether there is more to do on this machine than it has processors.
-struct Crowd {
-    /// `/proc/loadavg`: its fourth word begins with how many threads run or want to.
-    file: File,
-    processors: u32,
-}
-
-impl Crowd {
-    /// `None` where that cannot be known, or a single processor would have to do all.
-    fn new() -> Option<Self> {
-        let processors = std::thread::available_parallelism().ok()?.get();
-        let file = File::open("/proc/loadavg").ok()?;
-        Some(Self { file, processors: u32::try_from(processors).ok()? })
-            .filter(|crowd| crowd.processors > 1)
-    }
-
-    /// We are one of those who run, and server and client may well run two threads at once for the
-    /// very call that is waited for: with one processor for each of these, nobody waits for us.
-    fn is_there(&self) -> bool {
-        let mut buffer = [0; 128];
-        let length = self.file.read_at(&mut buffer, 0).unwrap_or(0);
-        let running = running(&buffer[..length]);
-        running.is_none_or(|running| running > self.processors + 1)
-    }
-}
-
-fn running(text: &[u8]) -> Option<u32> {
-    let word = std::str::from_utf8(text).ok()?.split(' ').nth(3)?;
-    word.split_once('/')?.0.parse().ok()
 }
 
 #[cfg(test)]
@@ -192,28 +174,27 @@ mod tests {
 
     #[test]
     fn patience_runs_out_and_comes_back() {
-        let mut patience = Patience::default();
-        let mut tried = Vec::new();
-        for turn in 0..40 {
-            if patience.has() {
-                tried.push(turn);
-                patience.lose();
-            }
-        }
+        let tries = |end| {
+            let mut patience = Patience::default();
+            let turns = (0..40).filter(|_| {
+                let has = patience.has();
+                if has {
+                    patience.learn(end);
+                }
+                has
+            });
+            (turns.collect::<Vec<_>>(), patience)
+        };
+        let (tried, mut patience) = tries(End::Nothing);
         assert_eq!(tried, [0, 2, 6, 14, 30]);
+        assert_eq!(tries(End::Crowd).0, [0, 16]);
         while !patience.has() {}
-        patience.gain();
-        assert!(patience.has());
-        patience.lose();
-        assert!(!patience.has() && patience.has());
-    }
-
-    #[test]
-    fn the_kernels_count_is_understood() {
-        assert_eq!(running(b"2.16 2.02 2.81 3/103 25081\n"), Some(3));
-        for bad in [&b""[..], b"1 2 3", b"1 2 3 x/4 5", b"1 2 3 4 5", b"\xff"] {
-            assert_eq!(running(bad), None);
+        for _ in 0..5 {
+            patience.learn(End::Event);
+            assert!(patience.has());
         }
+        patience.learn(End::Nothing);
+        assert!(!patience.has() && patience.has());
     }
 
     #[tokio::test]
@@ -233,7 +214,7 @@ mod tests {
         while shared.awake.load(Ordering::Relaxed) {
             tokio::task::yield_now().await;
         }
-        assert!(!keeping.is_finished() || Crowd::new().is_none());
+        assert!(!keeping.is_finished());
         keeping.abort();
     }
 }
