@@ -114,6 +114,10 @@ impl Cache {
             let _entered = runtime.enter();
             Endpoint::open(&config)?
         };
+        let endpoint = match session.aside("nearby") {
+            Some(folder) => endpoint.noting_in(folder),
+            None => endpoint,
+        };
         Ok(Self::Endpoint(runtime, Box::new(endpoint), Rc::clone(&session.figures)))
     }
 

@@ -16,7 +16,7 @@ use tonic::Code;
 
 use crate::execution::Start;
 use crate::local::{Executor, Home};
-use crate::remote::{RemoteEndpoint, SMALL_BATCH_BYTES, batches};
+use crate::remote::{RemoteEndpoint, batches};
 use crate::server::Authorized;
 use crate::stream::drain;
 use crate::{BlobStream, Capabilities, Config, Error, ExecuteOptions, Execution, Remote};
@@ -69,6 +69,16 @@ impl Endpoint {
             }
         };
         Ok(Self { config: Arc::new(config.clone()), kind })
+    }
+
+    /// The same, with a folder to keep what servers on this machine say of themselves from one
+    /// process to the next: then small blobs are read where such a server keeps them, too.
+    #[must_use]
+    pub fn noting_in(mut self, folder: PathBuf) -> Self {
+        if let Kind::Remote(remote, _) = &mut self.kind {
+            remote.notes = Some(folder.into());
+        }
+        self
     }
 
     /// What it was opened with.
@@ -197,21 +207,12 @@ impl Endpoint {
     /// # Errors
     /// If a blob is missing or a file cannot be written; some of the others may be there then.
     pub async fn fetch_files(&self, files: &[(Digest, PathBuf, bool)]) -> Result<(), Error> {
-        let total: u64 = files.iter().map(|(digest, ..)| digest.size()).sum();
-        let mut there = HashSet::new();
-        if let (Kind::Remote(remote, _), true) = (&self.kind, total > SMALL_BATCH_BYTES)
-            && let Some(objects) = remote.objects().await
-        {
-            for (digest, path, executable) in files {
-                let mut file = fresh_file(path, *executable)?;
-                let copied = remote.copy_object(&objects, digest, file.as_file_mut());
-                if copied.map_err(|error| Error::file(path, error))? {
-                    keep(file, path)?;
-                    there.insert(path);
-                }
-            }
-        }
-        let files: Vec<_> = files.iter().filter(|(_, path, _)| !there.contains(path)).collect();
+        let there = match &self.kind {
+            Kind::Embedded(..) => HashSet::new(),
+            Kind::Remote(remote, _) => remote.take_nearby(files).await?,
+        };
+        let files: Vec<_> =
+            files.iter().filter(|(_, path, _)| !there.contains(path.as_path())).collect();
         let total = files.iter().map(|(digest, ..)| digest.size()).sum();
         let limit = match &self.kind {
             Kind::Embedded(..) => 0,
@@ -493,7 +494,7 @@ fn put(store: &Store, digest: &Digest, content: &Content) -> Result<(), Error> {
 }
 
 /// A file beside `path` that is to take its place.
-fn fresh_file(path: &Path, executable: bool) -> Result<tempfile::NamedTempFile, Error> {
+pub(crate) fn fresh_file(path: &Path, executable: bool) -> Result<tempfile::NamedTempFile, Error> {
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
@@ -512,6 +513,6 @@ fn fresh_file(path: &Path, executable: bool) -> Result<tempfile::NamedTempFile, 
         .map_err(|error| Error::file(path, error))
 }
 
-fn keep(file: tempfile::NamedTempFile, path: &Path) -> Result<(), Error> {
+pub(crate) fn keep(file: tempfile::NamedTempFile, path: &Path) -> Result<(), Error> {
     file.persist(path).map(drop).map_err(|error| Error::file(path, error.error))
 }

@@ -1,8 +1,11 @@
 //! Content of a server on the same machine, read where it keeps it.
 //!
-//! buildbox-casd says where that is (LocalCAS, GetLocalServerDetails). What cannot be seen or read
-//! from here, or is not what it should be, comes through the socket like that of any server.
+//! buildbox-casd says where that is (LocalCAS, GetLocalServerDetails), which can be noted for the
+//! processes to come. What cannot be seen or read from here, or is not what it should be, comes
+//! through the socket like that of any server.
 
+use std::collections::HashSet;
+use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -10,43 +13,87 @@ use forerunner_merkle::Digest;
 use forerunner_proto::buildgrid::GetLocalServerDetailsRequest;
 use forerunner_proto::buildgrid::local_content_addressable_storage_client::LocalContentAddressableStorageClient;
 
-use crate::remote::RemoteEndpoint;
+use crate::Error;
+use crate::endpoint::{fresh_file, keep};
+use crate::remote::{RemoteEndpoint, SMALL_BATCH_BYTES};
 use crate::stream::PIECE_BYTES;
 
+/// What is noted of a server that keeps nothing which can be seen from here.
+const NOWHERE: &str = "-";
+
 impl RemoteEndpoint {
-    /// The directory of the server's blobs, if it may be on this machine and has one.
-    pub(crate) async fn objects(&self) -> Option<PathBuf> {
+    /// Copies those of `files` that the server keeps within reach; answers with their paths.
+    ///
+    /// # Errors
+    /// If a file cannot be written.
+    pub(crate) async fn take_nearby<'a>(
+        &self,
+        files: &'a [(Digest, PathBuf, bool)],
+    ) -> Result<HashSet<&'a Path>, Error> {
+        let mut taken = HashSet::new();
         if !self.cas.connection.url.starts_with("unix:") {
-            return None;
+            return Ok(taken);
         }
+        let note = self.note();
+        let noted = note.as_deref().and_then(read_note);
+        if let Some(Some(objects)) = &noted {
+            self.copy(objects, files, &mut taken)?;
+        }
+        // What was noted may be out of date. To ask costs as much as to fetch what is small.
+        let left = files.iter().filter(|(_, path, _)| !taken.contains(path.as_path()));
+        let unknown = note.is_some() && noted.is_none();
+        if unknown || left.map(|(digest, ..)| digest.size()).sum::<u64>() > SMALL_BATCH_BYTES {
+            let objects = self.objects().await;
+            if noted.as_ref() != Some(&objects)
+                && let Some(note) = note
+            {
+                write_note(&note, objects.as_deref());
+            }
+            if let Some(objects) = objects {
+                self.copy(&objects, files, &mut taken)?;
+            }
+        }
+        Ok(taken)
+    }
+
+    /// The directory of the server's blobs, if it has one that is there for us.
+    async fn objects(&self) -> Option<PathBuf> {
         let request =
             self.cas.request(GetLocalServerDetailsRequest { instance_name: self.cas.instance() });
         let mut client = LocalContentAddressableStorageClient::new(self.cas.channel());
         let asked = client.get_local_server_details(request);
         let details = self.cas.within_timeout(asked).await.ok()?.into_inner();
-        let objects = PathBuf::from(details.storage_root).join("objects");
-        objects.is_dir().then_some(objects)
+        let objects = Path::new(&details.storage_root).join("objects");
+        (objects.is_absolute() && objects.is_dir()).then_some(objects)
     }
 
-    /// Copies a blob from there; answers whether that was it. If not, `to` has to be made anew.
-    ///
-    /// # Errors
-    /// If `to` cannot be written.
-    pub(crate) fn copy_object(
+    fn copy<'a>(
         &self,
         objects: &Path,
-        digest: &Digest,
-        to: &mut std::fs::File,
-    ) -> std::io::Result<bool> {
-        let hex = digest.hex();
-        let path = objects.join(&hex[..2]).join(&hex[2..]);
-        // Opening something else might wait for ever.
-        let fits = path.metadata().is_ok_and(|it| it.is_file() && it.len() == digest.size());
-        let Some(mut from) = fits.then(|| std::fs::File::open(path).ok()).flatten() else {
-            return Ok(false);
-        };
+        files: &'a [(Digest, PathBuf, bool)],
+        taken: &mut HashSet<&'a Path>,
+    ) -> Result<(), Error> {
+        for (digest, path, executable) in files {
+            if taken.contains(path.as_path()) {
+                continue;
+            }
+            if let Some(from) = object(objects, digest) {
+                let mut file = fresh_file(path, *executable)?;
+                let copied = self.copy_object(from, digest, file.as_file_mut());
+                if copied.map_err(|error| Error::file(path, error))? {
+                    keep(file, path)?;
+                    taken.insert(path);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Answers whether that was the blob. If not, `to` has to be made anew.
+    fn copy_object(&self, mut from: File, digest: &Digest, to: &mut File) -> std::io::Result<bool> {
         let mut hasher = self.function.hasher();
-        let mut piece = vec![0; PIECE_BYTES];
+        let size = usize::try_from(digest.size()).unwrap_or(usize::MAX);
+        let mut piece = vec![0; size.clamp(1, PIECE_BYTES)];
         loop {
             match from.read(&mut piece) {
                 Ok(0) => return Ok(hasher.finish() == *digest),
@@ -57,5 +104,43 @@ impl RemoteEndpoint {
                 Err(_) => return Ok(false),
             }
         }
+    }
+
+    /// The file for what is known of this server.
+    fn note(&self) -> Option<PathBuf> {
+        let url = self.function.digest(self.cas.connection.url.as_bytes());
+        Some(self.notes.as_ref()?.join(&url.hex()[..32]))
+    }
+}
+
+/// The file of a blob, if there is one of its size.
+fn object(objects: &Path, digest: &Digest) -> Option<File> {
+    let hex = digest.hex();
+    let path = objects.join(&hex[..2]).join(&hex[2..]);
+    // Opening something else might wait for ever.
+    let fits = path.metadata().is_ok_and(|it| it.is_file() && it.len() == digest.size());
+    fits.then(|| File::open(path).ok()).flatten()
+}
+
+/// `None` if nothing is noted; else where the server's blobs are, if within reach.
+fn read_note(note: &Path) -> Option<Option<PathBuf>> {
+    let text = std::fs::read_to_string(note).ok()?;
+    match text.strip_suffix('\n')? {
+        NOWHERE => Some(None),
+        objects => Some(Some(PathBuf::from(objects)).filter(|it| it.is_absolute())),
+    }
+}
+
+/// What cannot be noted is asked for again.
+fn write_note(note: &Path, objects: Option<&Path>) {
+    let text = match objects.map(Path::to_str) {
+        None => NOWHERE,
+        Some(Some(text)) => text,
+        Some(None) => return,
+    };
+    if let Ok(mut file) = fresh_file(note, false)
+        && writeln!(file, "{text}").is_ok()
+    {
+        let _ = keep(file, note);
     }
 }

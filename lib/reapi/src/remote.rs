@@ -1,6 +1,7 @@
 //! A REAPI server, or several that share the work.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -33,6 +34,8 @@ pub(crate) struct RemoteEndpoint {
     pub(crate) action_cache: Server,
     pub(crate) execution: Server,
     pub(crate) function: DigestFunction,
+    /// The folder of [`crate::Endpoint::noting_in`].
+    pub(crate) notes: Option<Arc<Path>>,
     capabilities: Arc<OnceCell<Capabilities>>,
 }
 
@@ -54,6 +57,7 @@ impl RemoteEndpoint {
             execution: other(&remote.execution)?,
             cas,
             function,
+            notes: None,
             capabilities: Arc::default(),
         })
     }

@@ -2,8 +2,9 @@
 
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
+use std::process::Command;
 
-use forerunner_tests::{Casd, on_path, peer};
+use forerunner_tests::{Casd, bin, on_path, peer};
 
 use super::Place;
 
@@ -55,4 +56,67 @@ fn a_large_object_is_what_casd_says_or_is_made_anew() {
     let (said, again, ..) = run();
     assert!(said.contains("not used"), "{said}");
     assert!(made == again, "the compiler's");
+}
+
+/// What is noted about a casd is a hint: whatever it says, the object is the compiler's.
+#[test]
+fn a_small_object_is_read_where_an_earlier_hit_noted() {
+    let peers = [peer("gcc", on_path("gcc")), peer("strace", on_path("strace"))];
+    if peers.contains(&None) {
+        return;
+    }
+    let Some(casd) = Casd::start() else { return };
+    let place = Place::new();
+    place.write("a.c", "int a;\n");
+    let [object, trace] = ["a.o", "trace"].map(|name| place.work().join(name));
+    let run = || {
+        let _ = std::fs::remove_file(&object);
+        let mut recc = Command::new("strace");
+        place.dress(&mut recc);
+        recc.args(["-f", "-e", "trace=openat", "-o"]).arg(&trace).arg(bin("recc"));
+        recc.env("RECC_SERVER", casd.url()).env("RECC_LOG_LEVEL", "info");
+        for name in ["RECC_CACHE_ONLY", "RECC_CACHE_UPLOAD_LOCAL_BUILD"] {
+            recc.env(name, "1");
+        }
+        let output = recc.args(["gcc", "-c", "a.c", "-o", "a.o"]).output().expect("recc");
+        assert!(output.status.success(), "{output:?}");
+        let hit = String::from_utf8_lossy(&output.stderr).contains(HIT);
+        let text = std::fs::read_to_string(&trace).expect("a trace");
+        let opened = text.lines().filter(|line| line.contains("/objects/"));
+        let opened: Vec<_> = opened.filter_map(|line| line.split('"').nth(1)).collect();
+        let opened: Vec<PathBuf> = opened.into_iter().map(PathBuf::from).collect();
+        (hit, std::fs::read(&object).expect("an object"), opened)
+    };
+    let (hit, made, opened) = run();
+    assert!(!hit && opened.is_empty(), "{opened:?}");
+    // The first hit asks where; nothing else is known then.
+    let (hit, taken, opened) = run();
+    assert!(hit && taken == made && opened.len() == 1, "{opened:?}");
+    let (hit, taken, opened) = run();
+    assert!(hit && taken == made && opened.len() == 1, "{opened:?}");
+    assert!(opened[0].starts_with(casd.socket().with_file_name("cache")), "{opened:?}");
+
+    let notes = place.folder.path().join("store/aside/nearby");
+    let notes: Vec<_> = std::fs::read_dir(notes).expect("notes").flatten().collect();
+    assert_eq!(notes.len(), 1);
+    let other = place.folder.path().join("other/objects");
+    let hash: Vec<_> = opened[0].components().rev().take(2).collect();
+    let false_one = other.join(hash[1]).join(hash[0]);
+    std::fs::create_dir_all(false_one.parent().expect("a folder")).expect("a folder");
+    std::fs::write(&false_one, vec![b'x'; made.len()]).expect("a file");
+    for (note, opens) in [
+        (format!("{}\n", other.display()), 1),
+        ("/not/there\n".to_owned(), 0),
+        ("-\n".to_owned(), 0),
+        ("relative\n".to_owned(), 0),
+    ] {
+        std::fs::write(notes[0].path(), &note).expect("a note");
+        let (hit, taken, opened) = run();
+        assert!(hit && taken == made, "{note}");
+        assert_eq!(opened.len(), opens, "{note}: {opened:?}");
+    }
+    // What is no note is asked for again.
+    std::fs::write(notes[0].path(), "").expect("a note");
+    let (hit, taken, opened) = run();
+    assert!(hit && taken == made && opened.len() == 1, "{opened:?}");
 }
