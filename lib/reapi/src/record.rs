@@ -6,14 +6,12 @@
 
 use forerunner_merkle::{Digest, DigestFunction};
 use forerunner_proto::{Kept, Message, Timestamp, ours, reapi};
+use forerunner_store::{EARLIER_RECORDS, whole_record};
 
 use crate::{Content, Endpoint, Error};
 
 /// Path of the record in the ActionResult.
 const OUTPUT_PATH: &str = "element-record";
-
-/// How many earlier records are kept for an element.
-const EARLIER: usize = 8;
 
 /// What one build of one element used.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -58,7 +56,7 @@ pub async fn write(endpoint: &Endpoint, record: &Record) -> Result<(), Error> {
     if let Some((digest, earlier)) = find(endpoint, &record.element).await? {
         record.previous = vec![digest];
         record.previous.extend(earlier.previous);
-        record.previous.truncate(EARLIER);
+        record.previous.truncate(EARLIER_RECORDS);
     }
     let blob = to_proto(&record).encode_to_vec();
     let digest = function.digest(&blob);
@@ -89,9 +87,8 @@ pub async fn read(endpoint: &Endpoint, element: &str) -> Result<Option<Record>, 
     Ok(find(endpoint, element).await?.map(|(_, record)| record))
 }
 
-/// The record of an element to start from, of those that are kept: the newest that is whole. A build
-/// that failed half-way used few actions, and so did one that made what an edit touched and no more.
-/// One is whole if it ended well and used at least half as many as the largest that did.
+/// The record of an element to start from, of those that are kept: the newest that is whole (see
+/// [`whole_record`]).
 ///
 /// # Errors
 /// If the endpoint does not answer, or the newest is no record.
@@ -108,14 +105,9 @@ pub async fn base(endpoint: &Endpoint, element: &str) -> Result<Option<Record>, 
         .collect();
     let mut records = vec![newest];
     records.extend(earlier);
-    Ok(whole(records))
-}
-
-fn whole(records: Vec<Record>) -> Option<Record> {
-    let any_well = records.iter().any(|record| !record.partial);
-    let well = || records.iter().filter(|record| !(any_well && record.partial));
-    let most = well().map(|record| record.subactions.len()).max()?;
-    well().find(|record| record.subactions.len() * 2 >= most).cloned()
+    let sizes: Vec<(bool, usize)> =
+        records.iter().map(|record| (record.partial, record.subactions.len())).collect();
+    Ok(whole_record(&sizes).map(|index| records.swap_remove(index)))
 }
 
 /// A record from its blob.

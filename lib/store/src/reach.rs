@@ -7,6 +7,7 @@ use forerunner_merkle::{Digest, DigestFunction, Directory};
 use forerunner_proto::{Message, ours, reapi};
 
 use crate::census::{Kind, Unit};
+use crate::records::{EARLIER_RECORDS, whole_record};
 use crate::{Store, StoreError};
 
 /// The output of an element record that says where its inputs came from
@@ -68,12 +69,14 @@ impl Reached {
         }
     }
 
-    /// Keeps what was added since the last call if it has at most `room` bytes; answers how many.
-    fn settle(&mut self, room: u64) -> u64 {
+    /// Keeps what was added since the last call if it has at most `room` bytes, and takes these from it;
+    /// answers whether it did.
+    fn settle(&mut self, room: &mut u64) -> bool {
         let new = std::mem::take(&mut self.new);
         let bytes = std::mem::take(&mut self.new_bytes);
-        if bytes <= room {
-            return bytes;
+        if let Some(left) = room.checked_sub(bytes) {
+            *room = left;
+            return true;
         }
         for (kind, id) in new {
             match kind {
@@ -81,7 +84,7 @@ impl Reached {
                 _ => self.complete.remove(&id) | self.blobs.remove(&id),
             };
         }
-        0
+        false
     }
 }
 
@@ -91,40 +94,93 @@ impl Store {
     /// is missing or malformed is left out, since nothing can be kept of it.
     pub(crate) fn reach(&self, room: u64) -> Result<Reached, StoreError> {
         let mut reached = Reached::default();
-        let mut left = room;
+        let mut room = room;
         for pin in self.pinned() {
-            self.with_function(pin.function).follow_pin(&pin.key, &mut reached)?;
-            left -= reached.settle(left);
+            self.with_function(pin.function).follow_pin(&pin.key, &mut reached, &mut room)?;
         }
         Ok(reached)
     }
 
     /// `nameless`: the name of the file has no size; the first line of the result does.
-    fn follow_pin(&self, nameless: &Digest, reached: &mut Reached) -> Result<(), StoreError> {
+    fn follow_pin(
+        &self,
+        nameless: &Digest,
+        reached: &mut Reached,
+        room: &mut u64,
+    ) -> Result<(), StoreError> {
         reached.add_result(self, nameless);
         let path = self.layout().result(self.function, nameless);
         let mut content = Vec::new();
         let read = Self::open_unused(&path).and_then(|mut file| file.read_to_end(&mut content));
-        if read.is_err() {
+        let action = action_of(&content).filter(|action| action.hash() == nameless.hash());
+        let (Ok(_), Some(action)) = (read, action) else {
+            reached.settle(room);
+            return Ok(());
+        };
+        let records = self.records(&action)?;
+        if records.is_empty() {
+            self.follow_results(vec![action], reached)?;
+            reached.settle(room);
             return Ok(());
         }
-        let Some(action) = action_of(&content) else { return Ok(()) };
-        if action.hash() != nameless.hash() {
+        // Without these no record is found. They are small.
+        records.iter().for_each(|(digest, _)| {
+            reached.add_blob(self, digest);
+        });
+        if !reached.settle(room) {
             return Ok(());
         }
-        self.follow_result(&action, reached)?;
-        let Some((_, result)) = self.read_result(&action)? else { return Ok(()) };
-        let Ok(result) = reapi::ActionResult::decode(result.as_slice()) else { return Ok(()) };
-        for file in result.output_files.iter().filter(|file| file.path == RECORD) {
-            if let Some(record) = file.digest.as_ref().and_then(parsed) {
-                self.follow_origins(&record, reached)?;
-            }
+        let sizes: Vec<(bool, usize)> =
+            records.iter().map(|(_, record)| (record.partial, record.subactions.len())).collect();
+        let base = whole_record(&sizes).unwrap_or(0);
+        // What is newer than the one to start from may be that one later, when older ones are forgotten.
+        for index in std::iter::once(base).chain(0..base) {
+            self.follow_record(&records[index].1, reached)?;
+            reached.settle(room);
         }
         Ok(())
     }
 
-    fn follow_result(&self, action: &Digest, reached: &mut Reached) -> Result<(), StoreError> {
-        let mut todo = vec![*action];
+    /// The record that stands under `key`, and the earlier ones that it names: the newest first. None, if
+    /// it is something else that is pinned.
+    fn records(&self, key: &Digest) -> Result<Vec<(Digest, ours::ElementRecord)>, StoreError> {
+        let mut records = Vec::new();
+        let Some((_, result)) = self.read_result(key)? else { return Ok(records) };
+        let Ok(result) = reapi::ActionResult::decode(result.as_slice()) else { return Ok(records) };
+        let file = result.output_files.iter().find(|file| file.path == RECORD);
+        let Some(newest) = file.and_then(|file| parsed(file.digest.as_ref()?)) else {
+            return Ok(records);
+        };
+        let Some(message) = self.peek_message::<ours::ElementRecord>(&newest)? else {
+            return Ok(records);
+        };
+        let earlier: Vec<Digest> =
+            message.previous.iter().filter_map(parsed).take(EARLIER_RECORDS).collect();
+        records.push((newest, message));
+        for digest in earlier {
+            if let Some(message) = self.peek_message(&digest)? {
+                records.push((digest, message));
+            }
+        }
+        Ok(records)
+    }
+
+    fn follow_record(
+        &self,
+        record: &ours::ElementRecord,
+        reached: &mut Reached,
+    ) -> Result<(), StoreError> {
+        let subactions: Vec<Digest> = record.subactions.iter().filter_map(parsed).collect();
+        for subaction in &subactions {
+            self.follow_action(subaction, reached)?;
+        }
+        self.follow_results(subactions, reached)?;
+        self.follow_origins(record, reached)
+    }
+
+    /// The results of actions, with what these name.
+    fn follow_results(&self, todo: Vec<Digest>, reached: &mut Reached) -> Result<(), StoreError> {
+        let mut todo = todo;
         let mut seen = HashSet::new();
         while let Some(action) = todo.pop() {
             if !seen.insert(action) {
@@ -212,8 +268,11 @@ impl Store {
 
     /// The trees in which the origins of the inputs are looked up: of these only directories are
     /// needed.
-    fn follow_origins(&self, record: &Digest, reached: &mut Reached) -> Result<(), StoreError> {
-        let Some(record) = self.peek_message::<ours::ElementRecord>(record)? else { return Ok(()) };
+    fn follow_origins(
+        &self,
+        record: &ours::ElementRecord,
+        reached: &mut Reached,
+    ) -> Result<(), StoreError> {
         let roots = [&record.sources, &record.input_root].into_iter().flatten();
         let mut stack: Vec<Digest> = roots.filter_map(parsed).collect();
         let mut seen = HashSet::new();

@@ -83,3 +83,52 @@ fn records_of_gone_elements_are_forgotten() {
     assert_eq!(again.status.code(), Some(1), "{said}");
     assert!(said.contains("no record of element `goes`"), "{said}");
 }
+
+/// The record to start from is not always the newest: what an edit touched, and builds that failed, hide
+/// none. Under eviction, what it refers to stays as long as it may be the one.
+#[test]
+fn a_base_stays_while_it_may_be_one() {
+    if peer("gcc", on_path("gcc")).is_none() {
+        return;
+    }
+    let home = temp();
+    let at = home.path();
+    let said = build(at, "app", 0);
+    assert!(said.contains("app: 8 actions"), "{said}");
+    let work = at.join("work");
+    let mut number = 0;
+    let mut edit = |status: i32| {
+        number += 1;
+        let text = format!("char small{number}[1000] = {{1}};\n");
+        std::fs::write(work.join("u0.c"), text).expect("a unit");
+        let script = format!("recc gcc -c u0.c -o u0.o; exit {status}");
+        let record = ["record", "--element", "app", "--sources", ".", "--", "sh", "-ec", &script];
+        let output = speculate(at, &record).output().expect("an end");
+        assert_eq!(output.status.code(), Some(status), "{output:?}");
+    };
+    // More than there is room for, and used later than the actions of the base.
+    let flood = |first: usize| {
+        for unit in first..first + 2 * UNITS {
+            let text = format!("char flood{unit}[300000] = {{{unit}}};\n");
+            std::fs::write(work.join("flood.c"), text).expect("a unit");
+            let mut recc = at_home("recc", &work, at);
+            recc.args(["gcc", "-c", "flood.c", "-o", "flood.o"]);
+            recc.env("FORERUNNER_STORE_SIZE", LIMIT);
+            run(&mut recc);
+        }
+        run(&mut speculate(at, &["store", "gc"]));
+        let output = speculate(at, &["generate", "--element", "app"]).output().expect("an end");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    edit(0);
+    edit(3);
+    let said = flood(100);
+    assert!(said.contains("app: 8 actions") && !said.contains("not on the endpoint"), "{said}");
+    // Eight later, nobody remembers it.
+    (0..8).for_each(|_| edit(0));
+    let said = flood(200);
+    assert!(said.contains("app: 1 actions") && !said.contains("not on the endpoint"), "{said}");
+    let stats = run(&mut speculate(at, &["store", "stats"]));
+    let bytes = stats.lines().nth(1).and_then(|line| line.split_whitespace().next()?.parse().ok());
+    assert!(bytes.is_some_and(|bytes: u64| bytes <= 4 << 20), "{stats}");
+}
