@@ -2,6 +2,7 @@
 
 pub(crate) mod background;
 pub(crate) mod demo;
+pub(crate) mod dot;
 pub(crate) mod follow;
 pub(crate) mod generate;
 pub(crate) mod import;

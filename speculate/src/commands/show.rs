@@ -6,6 +6,7 @@ use anyhow::Result;
 use serde_json::{Value, json};
 use speculate::view::{ActionView, InputView, view};
 
+use crate::commands::dot::dot;
 use crate::context::{print, project};
 use crate::options::{EndpointArgs, GraphArgs};
 
@@ -97,39 +98,5 @@ fn tree(elements: &[(String, Vec<ActionView>)]) -> String {
             }
         }
     }
-    text
-}
-
-/// Actions as boxes, one cluster per element; an arrow leads from what makes a file to who takes it.
-fn dot(elements: &[(String, Vec<ActionView>)]) -> String {
-    let quoted = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
-    let mut text = String::from("digraph actions {\n  rankdir=LR;\n  node [shape=box];\n");
-    for (number, (name, actions)) in elements.iter().enumerate() {
-        text.push_str(&format!("  subgraph cluster_{number} {{\n    label={};\n", quoted(name)));
-        for action in actions {
-            let id = quoted(&action.digest.hex());
-            text.push_str(&format!("    {id} [label={}];\n", quoted(&action.title)));
-        }
-        text.push_str("  }\n");
-    }
-    let mut sources: Vec<(String, String)> = Vec::new();
-    for action in elements.iter().flat_map(|(_, actions)| actions) {
-        for origin in action.inputs.iter().filter_map(|input| input.origins.first()) {
-            let from = match origin.action {
-                Some(producer) => producer.hex(),
-                None => format!("{}:{}", origin.element, origin.path),
-            };
-            if origin.action.is_none() && !sources.iter().any(|(id, _)| *id == from) {
-                sources.push((from.clone(), from.clone()));
-            }
-            let to = quoted(&action.digest.hex());
-            text.push_str(&format!("  {} -> {to};\n", quoted(&from)));
-        }
-    }
-    for (id, label) in sources {
-        let (id, label) = (quoted(&id), quoted(&label));
-        text.push_str(&format!("  {id} [label={label}, shape=plaintext];\n"));
-    }
-    text.push_str("}\n");
     text
 }

@@ -44,6 +44,7 @@ mod speculate_kill;
 mod speculate_lua;
 mod speculate_moments;
 mod speculate_prime;
+mod speculate_show;
 mod speculate_store;
 mod store_faults;
 mod store_hammer;
