@@ -20,9 +20,6 @@ use crate::reason::Reason;
 use crate::reshape::Missed;
 use crate::summary::{Event, Summary};
 
-/// The lowest: REAPI's ExecutionPolicy.priority serves small numbers first.
-const LOWEST_PRIORITY: i32 = i32::MAX;
-
 /// An execution that is still in the queue after this time says that the endpoint is loaded.
 const QUEUED_LONG: Duration = Duration::from_secs(2);
 
@@ -72,8 +69,10 @@ pub async fn prime(
     notify: &mut dyn FnMut(&Plan<'_>, &Notice),
 ) -> Result<Summary, Error> {
     let mut stop = pin!(stop);
+    let priority = endpoint.capabilities().await?.lowest_priority;
     let mut state = Prime {
         endpoint,
+        options: ExecuteOptions { priority, ..ExecuteOptions::default() },
         summary: Summary::default(),
         queue: VecDeque::new(),
         running: JoinSet::new(),
@@ -134,6 +133,7 @@ async fn receive(news: &mut Option<mpsc::Receiver<News>>) -> Option<News> {
 
 struct Prime<'a> {
     endpoint: &'a Endpoint,
+    options: ExecuteOptions,
     summary: Summary,
     /// Uploaded, and waiting for their turn.
     queue: VecDeque<(usize, Digest)>,
@@ -247,10 +247,10 @@ impl Prime<'_> {
         while self.running.len() < limit
             && let Some((task, action)) = self.queue.pop_front()
         {
-            let endpoint = self.endpoint.clone();
+            let (endpoint, options) = (self.endpoint.clone(), self.options.clone());
             let handle = self.running.spawn(async move {
                 let begun = Instant::now();
-                let (queued, outcome) = execute(&endpoint, &action).await;
+                let (queued, outcome) = execute(&endpoint, &action, &options).await;
                 Finished { task, begun, queued, outcome }
             });
             self.tasks.insert(task, (action, handle));
@@ -391,10 +391,10 @@ fn made(plan: &mut Plan<'_>) -> Vec<(Digest, Content)> {
 async fn execute(
     endpoint: &Endpoint,
     action: &Digest,
+    options: &ExecuteOptions,
 ) -> (bool, Result<reapi::ActionResult, Reason>) {
     let refused = |error: forerunner_reapi::Error| Reason::Endpoint { message: error.to_string() };
-    let options = ExecuteOptions { priority: LOWEST_PRIORITY, ..ExecuteOptions::default() };
-    let mut execution = match endpoint.execute(action, &options) {
+    let mut execution = match endpoint.execute(action, options) {
         Ok(execution) => execution,
         Err(error) => return (false, Err(refused(error))),
     };

@@ -63,7 +63,8 @@ pub async fn again(
     let bytes = copy.encode_to_vec();
     let digest = endpoint.function().digest(&bytes);
     endpoint.upload(vec![(digest, Content::Bytes(bytes.into()))]).await?;
-    let options = ExecuteOptions { skip_cache_lookup: true, priority: i32::MAX };
+    let priority = endpoint.capabilities().await?.lowest_priority;
+    let options = ExecuteOptions { skip_cache_lookup: true, priority };
     let response = match endpoint.execute(&digest, &options) {
         Ok(execution) => execution.finish().await,
         Err(error) => Err(error),

@@ -349,7 +349,9 @@ impl Engine<'_> {
             if certain {
                 return self.miss(cache, job, known, remembered);
             }
-            if let Some(cold) = self.tells(cache, job) {
+            // It may read other files now, and their action may be known, too. Without somebody who
+            // executes in advance that is not worth a run of the preprocessor.
+            if let Some(cold) = self.tells(cache, job).filter(|_| !settings.primed) {
                 return self.run_cold(cache, job, cold, inputs, stats, remembered);
             }
         }

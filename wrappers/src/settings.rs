@@ -126,6 +126,7 @@ pub struct Settings {
     pub statsd_format: String,
     pub metadata_port: String,
     pub toolchain_salt: bool,
+    pub primed: bool,
     pub manifest: bool,
     pub miss: Miss,
     pub tools_file: String,
@@ -259,6 +260,7 @@ impl Settings {
             statsd_format: text("RECC_STATSD_FORMAT"),
             metadata_port: text("RECC_COMPILATION_METADATA_UDP_PORT"),
             toolchain_salt: flag("FORERUNNER_TOOLCHAIN_SALT"),
+            primed: plain("FORERUNNER_PRIMED"),
             manifest: raw.text("RECC_MANIFEST").is_none_or(|value| !value.is_empty()),
             miss: match raw.text("RECC_MISS").unwrap_or_default() {
                 "" => Miss::Auto,

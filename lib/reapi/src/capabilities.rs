@@ -16,6 +16,10 @@ pub struct Capabilities {
     pub execution_enabled: bool,
     /// Most bytes in one batch of blobs.
     pub max_batch_bytes: u64,
+    /// The priority of what is executed last: the largest number in the ranges that it states, and the
+    /// largest there is if it states none. (REAPI, ExecutionPolicy: small numbers first, and each
+    /// server has a range of its own.)
+    pub lowest_priority: i32,
     /// The digest functions it knows.
     pub functions: Vec<DigestFunction>,
     /// The answer as it came.
@@ -41,6 +45,7 @@ impl Capabilities {
                 0 => MESSAGE_LIMIT_BYTES,
                 limit => limit.min(MESSAGE_LIMIT_BYTES),
             },
+            lowest_priority: lowest_priority(message.execution_capabilities.as_ref()),
             functions: cache
                 .digest_functions
                 .iter()
@@ -77,5 +82,37 @@ impl Capabilities {
             high_api_version: Some(version(2, 3)),
             ..Default::default()
         })
+    }
+}
+
+fn lowest_priority(execution: Option<&reapi::ExecutionCapabilities>) -> i32 {
+    let stated = execution.and_then(|it| it.execution_priority_capabilities.as_ref());
+    let ranges = stated.map(|it| it.priorities.as_slice()).unwrap_or_default();
+    // One that ends before it begins says nothing.
+    let ends = ranges.iter().filter(|it| it.min_priority <= it.max_priority);
+    ends.map(|it| it.max_priority).max().unwrap_or(i32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use reapi::priority_capabilities::PriorityRange;
+
+    #[test]
+    fn the_lowest_priority_is_one_that_the_server_knows() {
+        let lowest = |ranges: &[(i32, i32)]| {
+            let range = |(min_priority, max_priority)| PriorityRange { min_priority, max_priority };
+            let priorities = ranges.iter().copied().map(range).collect();
+            let stated = reapi::PriorityCapabilities { priorities };
+            let execution = reapi::ExecutionCapabilities {
+                execution_priority_capabilities: Some(stated),
+                ..Default::default()
+            };
+            lowest_priority(Some(&execution))
+        };
+        assert_eq!(lowest_priority(None), i32::MAX);
+        assert_eq!(lowest(&[]), i32::MAX);
+        assert_eq!(lowest(&[(-5, 5), (10, 20), (7, 8), (100, 50)]), 20);
+        assert_eq!(lowest(&[(-9, -9)]), -9);
     }
 }

@@ -14,7 +14,8 @@ use crate::remote::RemoteEndpoint;
 pub struct ExecuteOptions {
     /// Execute even if the result is in the action cache.
     pub skip_cache_lookup: bool,
-    /// REAPI's ExecutionPolicy.priority: lower numbers first, 0 is the default.
+    /// REAPI's ExecutionPolicy.priority: lower numbers first, 0 is the default. On the embedded
+    /// store, runners of more than 0 are `nice`.
     pub priority: i32,
 }
 

@@ -14,6 +14,7 @@ use tokio::process::Command;
 use tokio::sync::{Semaphore, watch};
 use tonic::{Code, Status};
 
+use crate::nice::at_lowest_priority;
 use crate::remote::RemoteEndpoint;
 use crate::stream::unique;
 use crate::{Connection, Error, ExecuteOptions, Execution, LocalExecution};
@@ -83,9 +84,9 @@ impl Executor {
         let (sender, receiver) = watch::channel(queued);
         running.insert(name.clone(), receiver.clone());
         let (executor, action) = (self.clone(), *action);
-        let look_up = !options.skip_cache_lookup;
+        let options = options.clone();
         tokio::spawn(async move {
-            let work = executor.work(&name, &action, look_up, &sender);
+            let work = executor.work(&name, &action, &options, &sender);
             let last = tokio::select! {
                 last = work => last,
                 () = executor.interest(&name, &sender) => None,
@@ -115,11 +116,13 @@ impl Executor {
         &self,
         name: &str,
         action: &Digest,
-        look_up: bool,
+        options: &ExecuteOptions,
         sender: &watch::Sender<Operation>,
     ) -> Option<Operation> {
         // In a store, that was done already.
-        if look_up && let Home::Remote(remote) = &self.home {
+        if !options.skip_cache_lookup
+            && let Home::Remote(remote) = &self.home
+        {
             match remote.action_result(action, &[]).await {
                 Ok(None) => {}
                 Ok(Some(result)) => return Some(done(name, action, Ok((result, true)))),
@@ -129,8 +132,8 @@ impl Executor {
         let _slot = self.slots.acquire().await.ok()?;
         sender.send_replace(state(name, action, reapi::execution_stage::Value::Executing));
         let result = match &self.home {
-            Home::Store(store) => self.run_on_store(store, action).await,
-            Home::Remote(remote) => self.run_on_server(remote, action).await,
+            Home::Store(store) => self.run_on_store(store, action, options).await,
+            Home::Remote(remote) => self.run_on_server(remote, action, options).await,
         };
         Some(done(name, action, result.map(|result| (result, false))))
     }
@@ -139,11 +142,12 @@ impl Executor {
         &self,
         store: &Store,
         action: &Digest,
+        options: &ExecuteOptions,
     ) -> Result<Kept<reapi::ActionResult>, Error> {
         let _hold = store.hold()?;
         let scratch = store.scratch()?;
         let bytes = store.get(action)?.ok_or(Error::MissingBlob(*action))?;
-        let mut command = self.runner(store.function());
+        let mut command = self.runner(store.function(), options);
         command.env("FORERUNNER_STORE", store.root());
         let (result, keep) = self.run(command, scratch.path(), action, &bytes).await?;
         if keep {
@@ -156,12 +160,13 @@ impl Executor {
         &self,
         remote: &RemoteEndpoint,
         action: &Digest,
+        options: &ExecuteOptions,
     ) -> Result<Kept<reapi::ActionResult>, Error> {
         let scratch =
             tempfile::tempdir().map_err(|error| Error::file(&tempfile::env::temp_dir(), error))?;
         let bytes = remote.get_many(&[*action]).await?.remove(action);
         let bytes = bytes.ok_or(Error::MissingBlob(*action))?;
-        let mut command = self.runner(remote.function);
+        let mut command = self.runner(remote.function, options);
         let connection = &remote.cas.connection;
         command.args(connection_arguments(connection)).args(connection.security.arguments());
         let (result, keep) = self.run(command, scratch.path(), action, &bytes).await?;
@@ -171,8 +176,13 @@ impl Executor {
         Ok(result)
     }
 
-    fn runner(&self, function: DigestFunction) -> Command {
-        let mut command = Command::new(&self.settings.runner);
+    /// What is less urgent than others, runs with the lowest priority that there is here.
+    fn runner(&self, function: DigestFunction, options: &ExecuteOptions) -> Command {
+        let runner = &self.settings.runner;
+        let mut command = match options.priority > 0 {
+            true => Command::from(at_lowest_priority(runner)),
+            false => Command::new(runner),
+        };
         command
             .arg(format!("--digest-function={function}"))
             .env(PARENT, std::process::id().to_string())

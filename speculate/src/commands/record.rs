@@ -17,7 +17,7 @@ use crate::options::EndpointArgs;
 /// What the wrappers are told, unless the user told them something else: every action goes through
 /// the socket, commands run here and now, and what they read is uploaded, so that they can be
 /// executed elsewhere later. A boolean of recc is true if it is not empty.
-const WRAPPER_SETTINGS: [(&str, &str); 6] = [
+const WRAPPER_SETTINGS: [(&str, &str); 8] = [
     ("RECC_CACHE_ONLY", "1"),
     ("RECC_CACHE_UPLOAD_LOCAL_BUILD", "1"),
     ("RECC_LINK", "1"),
@@ -26,6 +26,10 @@ const WRAPPER_SETTINGS: [(&str, &str); 6] = [
     ("RECC_NO_PATH_REWRITE", "1"),
     // The toolchain is no input of the actions; its identity goes into their salt instead.
     ("FORERUNNER_TOOLCHAIN_SALT", "1"),
+    // What changed macros make a compile read, is looked up, too.
+    ("FORERUNNER_PRIMED", "1"),
+    // Some servers keep results of failures, also of those for want of something where they execute.
+    ("RECC_IGNORE_FAILURE_RESULT", "1"),
 ];
 
 /// Runs `command` with a socket in front of the endpoint, and writes the element record.

@@ -215,3 +215,41 @@ fn helpers_are_asked() {
     let error = asked_with(Some(nobody)).expect_err("no helper").to_string();
     assert!(error.contains("nobody"), "{error}");
 }
+
+/// Credentials on the command line: who has none is not let in, and who has learns what the server can do.
+#[test]
+fn speculate_is_let_in_with_its_credentials() {
+    let folder = temp();
+    let authority = Authority::new(folder.path());
+    let url = capabilities_for_holders_of("Bearer good", &authority);
+    let graph = folder.path().join("graph.json");
+    std::fs::write(&graph, r#"{"elements": []}"#).expect("a graph");
+    let asked = |options: &[String]| {
+        let mut command = Command::new(bin("speculate"));
+        command.args(["prime", "--quiet", &format!("--remote={url}"), "--graph"]).arg(&graph);
+        command.arg(format!("--server-cert={}", authority.certificate().display()));
+        let output = command.args(options).env("HOME", folder.path()).output().expect("an end");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), said)
+    };
+    let file = folder.path().join("token");
+    std::fs::write(&file, "good\n").expect("a token");
+    let token = format!("--access-token={}", file.display());
+    let headers = r#"echo '{"headers": {"Authorization": ["Bearer good"]}}'"#;
+    let helper = format!("--credential-helper={}", script(folder.path(), headers).display());
+    let reload = |interval: &str| format!("--token-reload-interval={interval}");
+    for options in [&[token.clone()][..], &[token.clone(), reload("2H")], &[helper.clone()]] {
+        let (code, said) = asked(options);
+        assert!(code == Some(2) && said.contains("executes nothing"), "{options:?}: {said}");
+    }
+    let (code, said) = asked(&[]);
+    assert!(code == Some(3) && said.contains("who are you?"), "{said}");
+    std::fs::write(&file, "bad\n").expect("a token");
+    let (code, said) = asked(std::slice::from_ref(&token));
+    assert!(code == Some(3) && said.contains("who are you?"), "{said}");
+    // Nonsense, and both at once.
+    for options in [&[token.clone(), reload("soon")][..], &[token, helper]] {
+        let (code, said) = asked(options);
+        assert!(code == Some(2) && said.contains("--help"), "{options:?}: {said}");
+    }
+}

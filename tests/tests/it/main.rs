@@ -43,6 +43,7 @@ mod speculate_index;
 mod speculate_kill;
 mod speculate_lua;
 mod speculate_moments;
+mod speculate_options;
 mod speculate_prime;
 mod speculate_show;
 mod speculate_store;

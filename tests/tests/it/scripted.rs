@@ -4,7 +4,7 @@
 pub(crate) mod lies;
 pub(crate) mod operations;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
@@ -98,6 +98,12 @@ struct State {
     read: Vec<Digest>,
     /// Every action whose result was looked up.
     looked_up: Vec<Digest>,
+    /// What it says of executing; nothing if `None`.
+    execution: Option<reapi::ExecutionCapabilities>,
+    /// Every request to execute something.
+    executed: Vec<reapi::ExecuteRequest>,
+    /// The instances that lookups were for.
+    instances: BTreeSet<String>,
 }
 
 impl State {
@@ -138,6 +144,29 @@ impl Server {
     /// What each Execute or WaitExecution answers, in turn; a first error stands for the call.
     pub(crate) fn set_operations(&self, operations: Vec<Vec<Result<Operation, Status>>>) {
         self.state().operations = operations.into();
+    }
+
+    /// Says that it executes; its priorities have these ranges.
+    pub(crate) fn set_execution(&self, priorities: &[(i32, i32)]) {
+        use reapi::priority_capabilities::PriorityRange;
+        let range = |(min_priority, max_priority)| PriorityRange { min_priority, max_priority };
+        let priorities = priorities.iter().copied().map(range).collect();
+        self.state().execution = Some(reapi::ExecutionCapabilities {
+            digest_function: DigestFunction::Sha256.to_proto() as i32,
+            exec_enabled: true,
+            execution_priority_capabilities: Some(reapi::PriorityCapabilities { priorities }),
+            ..Default::default()
+        });
+    }
+
+    /// Every request to execute something.
+    pub(crate) fn executed(&self) -> Vec<reapi::ExecuteRequest> {
+        self.state().executed.clone()
+    }
+
+    /// The instances that lookups were for.
+    pub(crate) fn instances(&self) -> BTreeSet<String> {
+        self.state().instances.clone()
     }
 
     /// Every method that was called, and the names of operations that were waited for.
@@ -251,6 +280,7 @@ impl Capabilities for Server {
         };
         let mut capabilities = reapi::ServerCapabilities {
             cache_capabilities: Some(cache),
+            execution_capabilities: self.state().execution.clone(),
             low_api_version: Some(version(0)),
             high_api_version: Some(version(3)),
             ..Default::default()
@@ -267,7 +297,9 @@ impl ActionCache for Server {
         request: Request<reapi::GetActionResultRequest>,
     ) -> Result<Response<Kept<reapi::ActionResult>>, Status> {
         let lie = self.enter(Rpc::GetActionResult).await?;
-        let action = digest(request.into_inner().action_digest.as_ref())?;
+        let request = request.into_inner();
+        let action = digest(request.action_digest.as_ref())?;
+        self.state().instances.insert(request.instance_name);
         self.state().looked_up.push(action);
         let found = self.state().content.results.get(&action).cloned();
         let found = found.ok_or_else(|| Status::not_found("no such result"))?;
@@ -488,9 +520,10 @@ impl Execution for Server {
 
     async fn execute(
         &self,
-        _: Request<reapi::ExecuteRequest>,
+        request: Request<reapi::ExecuteRequest>,
     ) -> Result<Response<Operations>, Status> {
         let lie = self.enter(Rpc::Execute).await?;
+        self.state().executed.push(request.into_inner());
         let (sender, receiver) = mpsc::channel(1);
         if let Some(lie) = lie {
             let _sent = sender.send(Ok(lies::about_execution(lie))).await;

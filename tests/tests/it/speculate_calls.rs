@@ -17,10 +17,10 @@ const FEW: usize = 4;
 const MANY: usize = 60;
 
 /// A server, elements at it, and the command.
-struct Scene {
-    folder: tempfile::TempDir,
-    server: Server,
-    url: String,
+pub(crate) struct Scene {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) server: Server,
+    pub(crate) url: String,
     stop: Option<tokio::sync::oneshot::Sender<()>>,
     driver: Option<std::thread::JoinHandle<()>>,
 }
@@ -33,14 +33,14 @@ impl Drop for Scene {
 }
 
 /// An element that compiles its own file and the header of the one below it.
-struct Made {
-    json: Value,
+pub(crate) struct Made {
+    pub(crate) json: Value,
     /// What belongs to it and not to its message.
     parts: HashSet<Digest>,
 }
 
 impl Scene {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = temp();
         let server = Server::default();
         // All messages fit into one batch.
@@ -65,7 +65,7 @@ impl Scene {
         digests
     }
 
-    fn tree(&self, files: &Files) -> Digest {
+    pub(crate) fn tree(&self, files: &Files) -> Digest {
         let mut parcel = Parcel::default();
         for (path, content) in files {
             parcel.file(path, content.clone(), false);
@@ -76,7 +76,7 @@ impl Scene {
     }
 
     /// `content` is what its own source says.
-    fn element(&self, name: &str, below: Option<&str>, content: &str) -> Made {
+    pub(crate) fn element(&self, name: &str, below: Option<&str>, content: &str) -> Made {
         let own = format!("{name}.h");
         let file = |path: String, content: &str| vec![(path, content.to_owned())];
         let mut inputs = file(format!("work/{own}"), content);
@@ -109,14 +109,14 @@ impl Scene {
         Made { json, parts }
     }
 
-    fn speculate(&self, words: &[&str]) -> String {
+    pub(crate) fn speculate(&self, words: &[&str]) -> String {
         let mut command = Command::new(bin("speculate"));
         command.args(words).arg(format!("--remote={}", self.url)).env("HOME", self.folder.path());
         command.env("FORERUNNER_STORE", self.folder.path().join("store"));
         run(&mut command)
     }
 
-    fn graph(&self, name: &str, elements: &[Value]) -> String {
+    pub(crate) fn graph(&self, name: &str, elements: &[Value]) -> String {
         let path = self.folder.path().join(name);
         std::fs::write(&path, json!({ "elements": elements }).to_string()).expect("a graph");
         path.to_str().expect("a path").to_owned()

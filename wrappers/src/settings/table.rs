@@ -389,6 +389,12 @@ const OURS: &[Setting] = &[
         "The identity of the tool's programs is part of the action, unless the platform has a `chrootRootDigest`.",
     ),
     row(
+        "FORERUNNER_PRIMED",
+        Presence,
+        "off",
+        "Actions may have been executed in advance: after an edit of macros, find out what a compile reads and look that up before it runs.",
+    ),
+    row(
         "RECC_MANIFEST",
         Flag,
         "on",
