@@ -6,6 +6,7 @@
 //! asks the action cache for exactly the action that it would run.
 
 pub mod buildstream;
+mod doubts;
 pub mod error;
 pub mod generate;
 pub mod graph;
@@ -41,7 +42,9 @@ mod search;
 mod simulated;
 mod stage;
 pub mod summary;
+mod switches;
 pub mod tables;
+pub mod text;
 pub mod today;
 pub mod verify;
 pub mod view;

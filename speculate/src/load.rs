@@ -14,10 +14,10 @@ use rayon::prelude::*;
 use tokio::task::JoinSet;
 
 use crate::error::Error;
-use crate::include::includes;
 use crate::loaded::{Loaded, LoadedAction, output_files};
 use crate::local;
 use crate::plan::Plan;
+use crate::text::Text;
 
 /// What is longer is not looked through for include directives.
 const TEXT_BYTES: u64 = 4 << 20;
@@ -78,7 +78,7 @@ pub async fn texts(endpoint: &Endpoint, plan: &mut Plan<'_>) -> Result<bool, Err
     }
     let texts: Vec<Digest> =
         wanted.iter().copied().filter(|digest| digest.size() <= TEXT_BYTES).collect();
-    let found = parsed(endpoint, &texts, |digest, bytes| Some((digest, includes(&bytes))));
+    let found = parsed(endpoint, &texts, |digest, bytes| Some((digest, Text::scan(&bytes))));
     plan.learn(&wanted, found.await?);
     Ok(true)
 }

@@ -5,8 +5,8 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use bytes::Bytes;
 use forerunner_merkle::{Digest, Forest};
 
+use crate::doubts::{Doubted, Doubts, Verdict};
 use crate::graph::Graph;
-use crate::include::Include;
 use crate::instantiate::{Adapted, Instantiator, Outcome};
 use crate::loaded::{Loaded, LoadedAction};
 use crate::mode::Mode;
@@ -14,6 +14,7 @@ use crate::reach::{Case, Look, Reach};
 use crate::reason::{Reason, Wait};
 use crate::recorded::{Known, Recorded};
 use crate::reshape::{Missed, Tries};
+use crate::text::Text;
 use crate::today::{Produced, Today};
 
 /// A recorded action of an element.
@@ -36,7 +37,7 @@ pub enum Step {
     Execute(usize, Box<Adapted>),
     /// It waits for others.
     Deferred(usize),
-    /// It waits for contents, see [`Plan::wanted`].
+    /// It waits for contents, see [`Plan::wanted`], or for what others are answered.
     Reads(usize),
     /// This action asks what it reads now; [`Plan::answer`] is to follow.
     Ask(usize, Box<Adapted>),
@@ -67,6 +68,7 @@ pub struct Plan<'a> {
     /// What follows from answers.
     answered: VecDeque<Step>,
     tries: Tries,
+    doubts: Doubts,
 }
 
 /// The elements that have something to do: a tree of theirs, or one that their actions took
@@ -160,6 +162,7 @@ impl<'a> Plan<'a> {
             asking: HashMap::new(),
             answered: VecDeque::new(),
             tries: Tries::default(),
+            doubts: Doubts::default(),
         }
     }
 
@@ -256,11 +259,31 @@ impl<'a> Plan<'a> {
                 self.asking.insert(task, (adapted, question.root));
                 return Step::Ask(task, question);
             }
+            Look::Doubt(question, cause) => {
+                let doubted = Doubted { task, adapted, question };
+                return match self.doubts.add(cause, doubted) {
+                    Some(verdict) => self.judged(verdict),
+                    None => Step::Reads(task),
+                };
+            }
             Look::Same => (adapted, 0),
             Look::Without(adapted, left_out) => (adapted, left_out),
         };
         self.tries.begin(task, &adapted, left_out);
         Step::Execute(task, adapted)
+    }
+
+    fn judged(&mut self, verdict: Verdict) -> Step {
+        match verdict {
+            Verdict::Ask(Doubted { task, adapted, question }) => {
+                self.asking.insert(task, (adapted, question.root));
+                Step::Ask(task, question)
+            }
+            Verdict::Execute(Doubted { task, adapted, .. }) => {
+                self.tries.begin(task, &adapted, 0);
+                Step::Execute(task, adapted)
+            }
+        }
     }
 
     /// The element of a task, its recorded action, and what was recorded with it.
@@ -280,9 +303,21 @@ impl<'a> Plan<'a> {
             }
             _ => None,
         };
+        let useful = answered.as_ref().is_some_and(|answered| answered.root != adapted.root);
         let adapted = answered.map_or(adapted, Box::new);
         self.tries.begin(task, &adapted, 0);
         self.answered.push_back(Step::Execute(task, adapted));
+        for verdict in self.doubts.answered(task, useful) {
+            let step = self.judged(verdict);
+            self.answered.push_back(step);
+        }
+    }
+
+    /// How many questions there were because of changed macros, and to how many of them the answer was
+    /// that other files are read.
+    #[must_use]
+    pub fn doubts(&self) -> (usize, usize) {
+        self.doubts.counts()
     }
 
     /// The contents that tasks wait for: texts, whose include directives are to be known.
@@ -291,8 +326,8 @@ impl<'a> Plan<'a> {
         self.reach.wanted()
     }
 
-    /// Says what the texts among `wanted` include; of those that are not in `found`, nobody knows it.
-    pub fn learn(&mut self, wanted: &[Digest], found: Vec<(Digest, Vec<Include>)>) {
+    /// Says what the texts among `wanted` are; of those that are not in `found`, nobody knows it.
+    pub fn learn(&mut self, wanted: &[Digest], found: Vec<(Digest, Text)>) {
         self.reach.learn(wanted, found);
         self.read.extend(self.reading.drain(..));
     }
@@ -326,7 +361,8 @@ impl<'a> Plan<'a> {
     /// The tasks that still wait, and why.
     #[must_use]
     pub fn left(&self) -> Vec<(usize, Reason)> {
-        let mut left = Vec::new();
+        // Those that wait for the answers of others go on with them, unless that was stopped.
+        let mut left: Vec<_> = self.doubts.held().map(|task| (task, Reason::Cancelled)).collect();
         for (task, open) in self.open.iter().enumerate() {
             // An artifact says more than an action that itself waits for one.
             let artifact = open.iter().find_map(|wait| match wait {

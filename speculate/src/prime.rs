@@ -93,7 +93,7 @@ pub async fn prime(
         tokio::select! {
             () = &mut stop => {
                 state.cancel(plan, notify);
-                return Ok(state.summary);
+                return Ok(state.ended(plan));
             }
             Some(finished) = state.running.join_next(), if !state.running.is_empty() => {
                 // An aborted task is one that the build asked for itself.
@@ -105,7 +105,7 @@ pub async fn prime(
                 state.finish(plan, finished, notify).await?;
                 if state.failures >= FAILURES_IN_A_ROW {
                     state.cancel(plan, notify);
-                    return Ok(state.summary);
+                    return Ok(state.ended(plan));
                 }
             }
             message = receive(&mut news), if news.is_some() => match message {
@@ -121,7 +121,7 @@ pub async fn prime(
     for (task, reason) in plan.left() {
         state.tell(plan, task, None, None, Event::Skipped(reason), notify);
     }
-    Ok(state.summary)
+    Ok(state.ended(plan))
 }
 
 async fn receive(news: &mut Option<mpsc::Receiver<News>>) -> Option<News> {
@@ -364,6 +364,11 @@ impl Prime<'_> {
         for (task, _) in plan.left() {
             self.tell(plan, task, None, None, Event::Skipped(Reason::Cancelled), notify);
         }
+    }
+
+    fn ended(self, plan: &Plan<'_>) -> Summary {
+        let (macro_questions, macro_answers) = plan.doubts();
+        Summary { macro_questions, macro_answers, ..self.summary }
     }
 
     fn tell(

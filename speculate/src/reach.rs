@@ -13,7 +13,6 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use forerunner_merkle::{Digest, Directory, Forest, MissingDirectory, Node, TreePath};
 use forerunner_proto::reapi;
 
-use crate::include::Include;
 use crate::instantiate::Adapted;
 use crate::loaded::LoadedAction;
 use crate::origins::is_below;
@@ -21,10 +20,16 @@ use crate::question::{listed, question};
 use crate::recorded::Recorded;
 use crate::search::SearchPath;
 use crate::stage::{source, stages, with_sources};
+use crate::switches::{Cause, Changes, Known, Switches, TextChange, together};
+use crate::text::Text;
 use crate::today::Today;
 
 /// What a compiler is given to compile. What else it is given are headers.
 const UNITS: [&str; 8] = ["c", "cc", "cpp", "cxx", "c++", "C", "m", "mm"];
+
+/// No more than so many bytes of texts are read because macros changed: where nothing else did, all inputs
+/// of an action have to be looked through.
+const MACRO_BYTES: u64 = 64 << 20;
 
 /// What a look at an adapted action shows.
 #[derive(Debug)]
@@ -35,6 +40,8 @@ pub(crate) enum Look {
     Without(Box<Adapted>, usize),
     /// An action that asks what it reads.
     Ask(Box<Adapted>),
+    /// The same, if it is worth it: only macros changed on which include directives depend.
+    Doubt(Box<Adapted>, Cause),
     /// Contents have to be known first, see [`Reach::wanted`].
     Wants,
 }
@@ -43,12 +50,26 @@ pub(crate) enum Look {
 #[derive(Debug, Default)]
 pub(crate) struct Reach {
     /// `None`: nobody knows them.
-    texts: HashMap<Digest, Option<Vec<Include>>>,
-    /// For two states of a directory: whether a file in it was lost, or a directive lost or gained.
-    changed: HashMap<(Digest, Digest), bool>,
+    texts: HashMap<Digest, Option<Known>>,
+    switches: Switches,
+    /// For two states of a directory: what that may do to the files that are read.
+    changed: HashMap<(Digest, Digest), Change>,
     wanted: BTreeSet<Digest>,
+    /// Directories of which all texts are known.
+    complete: HashSet<Digest>,
+    /// The bytes of texts that were read because of macros.
+    macro_bytes: u64,
     /// The files that recorded actions of an element had, wherever these came from.
     staged: HashMap<usize, HashMap<TreePath, Node>>,
+}
+
+/// What a change may do to the files that are read.
+#[derive(Clone, Debug)]
+enum Change {
+    /// A file is lost, or an include directive lost or gained.
+    Files,
+    /// These names changed; there may be none.
+    Names(Changes),
 }
 
 type Files = BTreeMap<TreePath, Digest>;
@@ -71,9 +92,11 @@ impl Reach {
     }
 
     /// What came of those that were wanted. Those that are not among them nobody will ever know.
-    pub(crate) fn learn(&mut self, wanted: &[Digest], found: Vec<(Digest, Vec<Include>)>) {
+    pub(crate) fn learn(&mut self, wanted: &[Digest], found: Vec<(Digest, Text)>) {
         self.texts.extend(wanted.iter().map(|digest| (*digest, None)));
-        self.texts.extend(found.into_iter().map(|(digest, includes)| (digest, Some(includes))));
+        for (digest, text) in found {
+            self.texts.insert(digest, Some(self.switches.learn(text)));
+        }
     }
 
     /// Looks whether `adapted` may read other files than what it was made of did.
@@ -83,11 +106,23 @@ impl Reach {
             return Look::Same;
         }
         // Most changes leave the directives alone, and cost no more than this.
-        match self.changed(base.root, adapted.root, forest) {
-            Ok(Some(true)) => {}
+        let cause = match self.changed(base.root, adapted.root, forest) {
+            Ok(Some(Change::Files)) => None,
+            Ok(Some(Change::Names(changes))) if changes.is_empty() => return Look::Same,
+            Ok(Some(Change::Names(changes))) => {
+                let all = self.read_all(adapted.root, forest);
+                if !self.wanted.is_empty() {
+                    return Look::Wants;
+                }
+                let cause = self.switches.cause(&changes, adapted.root, &self.texts, forest);
+                if !all || cause.is_empty() {
+                    return Look::Same;
+                }
+                Some(cause)
+            }
             Ok(None) => return Look::Wants,
-            Ok(Some(false)) | Err(_) => return Look::Same,
-        }
+            Err(_) => return Look::Same,
+        };
         let (Ok(before), Ok(now)) = (files(forest, base.root), files(forest, adapted.root)) else {
             return Look::Same;
         };
@@ -104,8 +139,12 @@ impl Reach {
         let stages = stages(base, recorded, today, forest);
         let asked = with_sources(adapted.root, &stages, today, forest)
             .and_then(|root| question(base, adapted, root, forest.function()));
-        if let Some(question) = asked {
-            return Look::Ask(Box::new(question));
+        match (asked, cause) {
+            (Some(question), None) => return Look::Ask(Box::new(question)),
+            (Some(question), Some(cause)) => return Look::Doubt(Box::new(question), cause),
+            // The directives lead where they led.
+            (None, Some(_)) => return Look::Same,
+            (None, None) => {}
         }
         let Some(still) = self.reached(&now, &roots, &search, true) else { return Look::Same };
         let Some(then) = self.reached(&before, &roots, &search, false) else { return Look::Same };
@@ -190,50 +229,91 @@ impl Reach {
         staged.get(path).cloned()
     }
 
-    /// Whether a file that `before` has is not in `after`, or has other include directives there; `None`
-    /// if that follows from contents that are not known yet.
+    /// Wants all texts of a tree that are not known; answers whether it may, see [`MACRO_BYTES`].
+    fn read_all(&mut self, directory: Digest, forest: &Forest) -> bool {
+        if self.complete.contains(&directory) {
+            return true;
+        }
+        let Some(entries) = forest.get(&directory).cloned() else { return false };
+        let mut known = true;
+        for (_, file) in entries.files() {
+            if self.texts.contains_key(&file.digest) || self.wanted.contains(&file.digest) {
+                known &= self.texts.contains_key(&file.digest);
+                continue;
+            }
+            let bytes = self.macro_bytes.saturating_add(file.digest.size());
+            if bytes > MACRO_BYTES {
+                return false;
+            }
+            self.macro_bytes = bytes;
+            self.wanted.insert(file.digest);
+            known = false;
+        }
+        for (_, below) in entries.directories() {
+            if !self.read_all(*below, forest) {
+                return false;
+            }
+            known &= self.complete.contains(below);
+        }
+        if known {
+            self.complete.insert(directory);
+        }
+        true
+    }
+
+    /// What is different in `after`; `None` if that follows from contents that are not known yet.
     fn changed(
         &mut self,
         before: Digest,
         after: Digest,
         forest: &Forest,
-    ) -> Result<Option<bool>, MissingDirectory> {
+    ) -> Result<Option<Change>, MissingDirectory> {
         if before == after {
-            return Ok(Some(false));
+            return Ok(Some(Change::Names(Changes::from([]))));
         }
         if let Some(known) = self.changed.get(&(before, after)) {
-            return Ok(Some(*known));
+            return Ok(Some(known.clone()));
         }
         let (old, new) = (forest.require(&before)?, forest.require(&after)?);
-        let mut changed = Some(false);
-        let mut add = |one: Option<bool>| match one {
-            Some(true) => changed = Some(true),
-            None if changed == Some(false) => changed = None,
-            _ => {}
+        let mut changed = Some(Change::Names(Changes::from([])));
+        let mut add = |one: Option<Change>| {
+            changed = match (changed.take(), one) {
+                (Some(Change::Files), _) | (_, Some(Change::Files)) => Some(Change::Files),
+                (Some(Change::Names(one)), Some(Change::Names(other))) => {
+                    Some(Change::Names(together(&one, &other)))
+                }
+                (None, _) | (_, None) => None,
+            };
         };
         for (name, file) in old.files() {
             match new.get(name) {
                 Some(Node::File(other)) if other.digest == file.digest => {}
                 Some(Node::File(other)) => add(self.other_directives(file.digest, other.digest)),
-                _ => add(Some(true)),
+                _ => add(Some(Change::Files)),
             }
         }
         for (name, below) in old.directories() {
             match new.child(name) {
                 Some(other) => add(self.changed(*below, other, forest)?),
-                None => add(Some(!is_hollow(forest, forest.require(below)?))),
+                None if is_hollow(forest, forest.require(below)?) => {}
+                None => add(Some(Change::Files)),
             }
         }
-        if let Some(known) = changed {
-            self.changed.insert((before, after), known);
+        if let Some(known) = &changed {
+            self.changed.insert((before, after), known.clone());
         }
         Ok(changed)
     }
 
-    fn other_directives(&mut self, before: Digest, after: Digest) -> Option<bool> {
+    fn other_directives(&mut self, before: Digest, after: Digest) -> Option<Change> {
         match (self.texts.get(&before), self.texts.get(&after)) {
-            (Some(Some(before)), Some(Some(after))) => Some(before != after),
-            (Some(_), Some(_)) => Some(false),
+            (Some(Some(one)), Some(Some(other))) => {
+                Some(match self.switches.change(one, other, &after) {
+                    TextChange::Includes => Change::Files,
+                    TextChange::Names(names) => Change::Names(names.into()),
+                })
+            }
+            (Some(_), Some(_)) => Some(Change::Names(Changes::from([]))),
             (one, other) => {
                 self.wanted.extend(one.is_none().then_some(before));
                 self.wanted.extend(other.is_none().then_some(after));
@@ -270,13 +350,13 @@ impl Reach {
             if !reached.insert(path) {
                 continue;
             }
-            let Some(includes) = self.texts.get(content).and_then(Option::as_ref) else {
+            let Some(text) = self.texts.get(content).and_then(Option::as_ref) else {
                 if strict {
                     return None;
                 }
                 continue;
             };
-            for include in includes {
+            for include in &text.includes {
                 let mut places = search.places(path, &include.name, include.quoted);
                 let found = places.find_map(|place| files.get_key_value(&place));
                 todo.extend(found.or_else(|| elsewhere(&include.name)));

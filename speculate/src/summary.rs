@@ -46,6 +46,10 @@ pub struct Summary {
     pub elements: BTreeMap<String, Counts>,
     /// Whether it was stopped early.
     pub cancelled: bool,
+    /// Questions what an action reads for no other reason than that macros changed.
+    pub macro_questions: usize,
+    /// Those of them to which the answer was that it reads other files.
+    pub macro_answers: usize,
 }
 
 impl Summary {

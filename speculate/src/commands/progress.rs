@@ -119,6 +119,12 @@ pub(crate) fn table(summary: &Summary) -> String {
         rows.push(row("total", &summary.total()));
     }
     let mut text = columns(&rows);
+    if summary.macro_questions > 0 {
+        text.push_str(&format!(
+            "macros changed on which includes depend: {} compilers asked, {} read other files\n",
+            summary.macro_questions, summary.macro_answers,
+        ));
+    }
     if summary.cancelled {
         text.push_str("stopped early\n");
     }
@@ -169,6 +175,7 @@ pub(crate) fn json(summary: &Summary) -> String {
         "elements": elements,
         "total": counts(&summary.total()),
         "cancelled": summary.cancelled,
+        "macros": { "asked": summary.macro_questions, "useful": summary.macro_answers },
     });
     format!("{value}\n")
 }

@@ -189,3 +189,123 @@ fn a_compiler_is_asked_what_it_reads() {
         assert!(dry.contains(action.as_str().expect("a digest")), "{dry}");
     }
 }
+
+/// The words of a compile of `unit` in the project below.
+fn build_line(unit: usize) -> String {
+    format!("recc gcc -c u{unit}.c -o u{unit}.o")
+}
+
+/// Headers that a macro switches, with a real compiler, over several steps of a history. Every action that
+/// the build asks for is there, and compilers are asked only where it may matter.
+#[test]
+fn macros_that_switch_includes_are_found() {
+    if peer("gcc", on_path("gcc")).is_none() {
+        return;
+    }
+    let home = temp();
+    let work = home.path().join("work");
+    std::fs::create_dir_all(&work).expect("a folder");
+    let write = |path: &str, text: &str| std::fs::write(work.join(path), text).expect("a file");
+    let config = |macros: &str| {
+        write("config.h", &format!("#ifndef CONFIG\n#define CONFIG\n{macros}#endif\n"))
+    };
+    config("#define VERSION 1\n#define BASE 1\n");
+    // Its own condition.
+    write(
+        "u0.c",
+        "#include \"config.h\"\n#ifdef HAVE_X\n#include \"x.h\"\n#endif\nint u0 = VERSION;\n",
+    );
+    // That of a header, on a macro that is made of another.
+    write("u1.c", "#include \"common.h\"\nint u1 = VERSION;\n");
+    write(
+        "common.h",
+        "#include \"config.h\"\n#define LEVEL \\\n  (BASE + 1)\n#if LEVEL > 2\n#include \"deep.h\"\n#endif\n",
+    );
+    // None, and one that only asks whether it is defined.
+    write(
+        "u2.c",
+        "#include \"config.h\"\n#ifdef VERSION\n#include \"always.h\"\n#endif\nint u2 = VERSION;\n",
+    );
+    write("always.h", "int always;\n");
+    write("x.h", "int x;\n");
+    write("deep.h", "int deep;\n");
+    let speculate = |words: &[&str]| -> (String, String) {
+        let mut command = forerunner_tests::at_home("speculate", &work, home.path());
+        command.args(words).env("RECC_LOG_LEVEL", "info");
+        let output = command.output().expect("speculate");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{words:?}: {said}");
+        (String::from_utf8_lossy(&output.stdout).into_owned(), said)
+    };
+    let build = || {
+        let script = (0..3).map(build_line).collect::<Vec<_>>().join("; ");
+        let record = ["record", "--element=e", "--sources=.", "--", "sh", "-ec", &script];
+        let hits = speculate(&record).1.matches("Action Cache hit").count();
+        speculate(&["generate", "--element=e"]);
+        for unit in 0..3 {
+            std::fs::remove_file(work.join(format!("u{unit}.o"))).expect("an object");
+        }
+        hits
+    };
+    assert_eq!(build(), 0);
+    let step = |what: &str, asked: usize, useful: usize, executed: usize| {
+        let (counts, said) = speculate(&["prime", "--json", "--element=e", "--sources=."]);
+        let counts: Value = serde_json::from_str(&counts).expect("JSON");
+        let expected = json!({ "asked": asked, "useful": useful });
+        assert_eq!(counts["macros"], expected, "{what}: {counts}\n{said}");
+        assert_eq!(counts["total"]["executed"], executed, "{what}: {counts}\n{said}");
+        assert_eq!(build(), 3, "{what}: {said}");
+    };
+    config("#define VERSION 2\n#define BASE 1\n");
+    step("a value that no condition depends on", 0, 0, 3);
+    config("#define VERSION 2\n#define BASE 1\n#define HAVE_X 1\n");
+    step("a macro is defined", 1, 1, 3);
+    config("#define VERSION 2\n#define BASE 3\n#define HAVE_X 1\n");
+    step("a macro of which another is made", 1, 1, 3);
+    config("#define VERSION 3\n#define BASE 4\n#define HAVE_X 2\n");
+    step("values only, of which one may matter", 1, 0, 3);
+    config("#define VERSION 3\n#define BASE 4\n#undef HAVE_X\n");
+    step("a macro is undefined", 1, 1, 3);
+    write(
+        "common.h",
+        "#include \"config.h\"\n#define LEVEL (BASE + 1)\n#if LEVEL > 8\n#include \"deep.h\"\n#endif\n",
+    );
+    step("a condition is another", 1, 1, 1);
+}
+
+/// So many units in doubt for one reason, and none of them reads anything else: few are asked about.
+#[test]
+fn questions_in_vain_end() {
+    if peer("gcc", on_path("gcc")).is_none() {
+        return;
+    }
+    let home = temp();
+    let work = home.path().join("work");
+    std::fs::create_dir_all(&work).expect("a folder");
+    let write = |path: &str, text: &str| std::fs::write(work.join(path), text).expect("a file");
+    write("config.h", "#define LEVEL 1\n");
+    write("common.h", "#if LEVEL > 5\n#include \"deep.h\"\n#endif\n");
+    write("deep.h", "\n");
+    for unit in 0..20 {
+        let text = format!("#include \"config.h\"\n#include \"common.h\"\nint u{unit} = LEVEL;\n");
+        write(&format!("u{unit}.c"), &text);
+    }
+    let speculate = |words: &[&str]| {
+        let mut command = forerunner_tests::at_home("speculate", &work, home.path());
+        run(command.args(words).env("FORERUNNER_JOBS", "4"))
+    };
+    let script = (0..20).map(build_line).collect::<Vec<_>>().join("; ");
+    speculate(&["record", "--element=e", "--sources=.", "--", "sh", "-ec", &script]);
+    speculate(&["generate", "--element=e"]);
+    write("config.h", "#define LEVEL 2\n");
+    let prime = ["prime", "--json", "--element=e", "--sources=."];
+    let counts: Value = serde_json::from_str(&speculate(&prime)).expect("JSON");
+    assert_eq!(counts["macros"], json!({ "asked": 8, "useful": 0 }), "{counts}");
+    let total = &counts["total"];
+    assert_eq!((&total["executed"], &total["tries"]), (&json!(20), &json!(8)), "{counts}");
+    // The dry run finds the same actions.
+    let dry = speculate(&["instantiate", "--element=e", "--sources=."]);
+    let counts: Value = serde_json::from_str(&speculate(&prime)).expect("JSON");
+    assert_eq!(counts["total"]["cached"], 20, "{counts}\n{dry}");
+    assert_eq!(dry.matches("\"changed\"").count(), 20, "{dry}");
+}
