@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use forerunner_tests::{
     BuildGrid, Casd, bin, bin_dir, buildbox, checkout, long, peer, peers, run, temp,
@@ -218,7 +219,8 @@ bool NAME(const std::string &text) {
 ";
 
 /// Changes the header again and again, primes every other time, and prints what the builds of the
-/// elements took: first of the sample as it is, then with sources that take long to compile.
+/// elements took, and everything from the change on: first of the sample as it is, then with sources that
+/// take long to compile.
 fn seconds_of_builds(project: &Project) {
     let mut number = 1;
     for heavy in [false, true] {
@@ -234,15 +236,29 @@ fn seconds_of_builds(project: &Project) {
         for primed in [true, false, true, false] {
             number += 1;
             project.change(number);
+            let (mut import, mut prime) = (Duration::ZERO, Duration::ZERO);
             if primed {
+                let begun = Instant::now();
                 let before = project.import("before.json");
+                import = begun.elapsed();
                 project.speculate(&["prime", "--quiet", "--json", "--graph", &before]);
+                prime = begun.elapsed() - import;
             }
+            let begun = Instant::now();
             let said = project.build();
+            let bst = begun.elapsed();
             let (commands, whole) = (seconds(&said, is_command), seconds(&said, is_build));
             let sources = if heavy { "long" } else { "short" };
             let primed_word = if primed { "after priming" } else { "without" };
-            println!("{sources} compiles, {primed_word}: {whole:.2} s, commands {commands:.2} s");
+            let all = import + prime + bst;
+            println!(
+                "{sources} compiles, {primed_word}: elements {whole:.2} s, their commands \
+                 {commands:.2} s; import {:.2} s, prime {:.2} s, bst {:.2} s, all {:.2} s",
+                import.as_secs_f64(),
+                prime.as_secs_f64(),
+                bst.as_secs_f64(),
+                all.as_secs_f64(),
+            );
             project.asked(&project.import("after.json"));
         }
     }
