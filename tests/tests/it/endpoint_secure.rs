@@ -238,7 +238,9 @@ fn speculate_is_let_in_with_its_credentials() {
     let headers = r#"echo '{"headers": {"Authorization": ["Bearer good"]}}'"#;
     let helper = format!("--credential-helper={}", script(folder.path(), headers).display());
     let reload = |interval: &str| format!("--token-reload-interval={interval}");
-    for options in [&[token.clone()][..], &[token.clone(), reload("2H")], &[helper.clone()]] {
+    for options in
+        [&[token.clone()][..], &[token.clone(), reload("2H")], std::slice::from_ref(&helper)]
+    {
         let (code, said) = asked(options);
         assert!(code == Some(2) && said.contains("executes nothing"), "{options:?}: {said}");
     }

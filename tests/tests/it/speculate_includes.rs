@@ -207,7 +207,7 @@ fn macros_that_switch_includes_are_found() {
     std::fs::create_dir_all(&work).expect("a folder");
     let write = |path: &str, text: &str| std::fs::write(work.join(path), text).expect("a file");
     let config = |macros: &str| {
-        write("config.h", &format!("#ifndef CONFIG\n#define CONFIG\n{macros}#endif\n"))
+        write("config.h", &format!("#ifndef CONFIG\n#define CONFIG\n{macros}#endif\n"));
     };
     config("#define VERSION 1\n#define BASE 1\n");
     // Its own condition.
