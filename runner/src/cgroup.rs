@@ -7,21 +7,20 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use forerunner_proto::ours::SandboxUsage;
-use nix::fcntl::{Flock, FlockArg};
 
 use crate::bounds::Bounds;
+use crate::claim::Claim;
 
 mod delegated;
 mod usage;
 
 pub(crate) use delegated::{Undelegated, delegated};
 
-const PREFIX: &str = "buildbox-run-";
 const INNER: &str = "sandbox";
 
 /// How many groups a sandbox may make below its own: enough for runners in it.
@@ -62,9 +61,8 @@ pub(crate) enum GroupError {
 #[derive(Debug)]
 pub(crate) struct Group {
     parent: PathBuf,
-    path: PathBuf,
+    outer: Claim,
     inner: File,
-    _lock: Flock<File>,
 }
 
 impl Group {
@@ -80,15 +78,15 @@ impl Group {
         }
         sweep(parent);
         delegated::enable_controllers(parent);
-        let (path, lock) = fresh(parent)?;
-        let inner = path.join(INNER);
-        let made = limit(parent, &path, bounds)
+        let outer = Claim::make(parent, 0o755).map_err(failed("make a group in", parent))?;
+        let inner = outer.path().join(INNER);
+        let made = limit(parent, outer.path(), bounds)
             .and_then(|()| std::fs::create_dir(&inner).map_err(failed("make", &inner)))
             .and_then(|()| open(&inner).map_err(failed("open", &inner)));
         match made {
-            Ok(inner) => Ok(Self { parent: parent.to_owned(), path, inner, _lock: lock }),
+            Ok(inner) => Ok(Self { parent: parent.to_owned(), outer, inner }),
             Err(error) => {
-                remove(&path);
+                remove(outer.path());
                 Err(error)
             }
         }
@@ -101,35 +99,16 @@ impl Group {
 
     /// What its processes used up to now.
     pub(crate) fn usage(&self) -> SandboxUsage {
-        usage::read(&self.path)
+        usage::read(self.outer.path())
     }
 }
 
 impl Drop for Group {
     fn drop(&mut self) {
-        remove(&self.path);
+        remove(self.outer.path());
         // Those whose processes were still about when we began.
         sweep(&self.parent);
     }
-}
-
-fn fresh(parent: &Path) -> Result<(PathBuf, Flock<File>), GroupError> {
-    // Only a name that nobody has is taken; a few attempts are plenty.
-    for attempt in 0..100 {
-        let path = parent.join(format!("{PREFIX}{}-{attempt}", std::process::id()));
-        match std::fs::create_dir(&path) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
-            other => other.map_err(failed("make", &path))?,
-        }
-        // A runner that sweeps may have locked it, and is about to remove it.
-        let Ok(file) = open(&path) else { continue };
-        let Ok(lock) = Flock::lock(file, FlockArg::LockExclusiveNonblock) else { continue };
-        let there = std::fs::symlink_metadata(&path).map(|now| now.ino()).ok();
-        if there.is_some() && there == lock.metadata().map(|then| then.ino()).ok() {
-            return Ok((path, lock));
-        }
-    }
-    Err(failed("make a group in", parent)(io::ErrorKind::AlreadyExists.into()))
 }
 
 fn limit(parent: &Path, group: &Path, bounds: &Bounds) -> Result<(), GroupError> {
@@ -161,16 +140,11 @@ fn limit(parent: &Path, group: &Path, bounds: &Bounds) -> Result<(), GroupError>
 
 /// Removes the groups of dead runners. Their processes ended with them.
 fn sweep(parent: &Path) {
-    for entry in std::fs::read_dir(parent).into_iter().flatten().flatten() {
-        let path = entry.path();
-        if entry.file_name().to_string_lossy().starts_with(PREFIX)
-            && let Ok(file) = open(&path)
-            && let Ok(_lock) = Flock::lock(file, FlockArg::LockExclusiveNonblock)
-        {
-            tracing::debug!("removing `{}`, left by a runner that was killed", path.display());
-            // One that still has processes stays for the next time.
-            let _ = remove_empty(&path);
-        }
+    for dead in Claim::dead(parent) {
+        let path = dead.path();
+        tracing::debug!("removing `{}`, left by a runner that was killed", path.display());
+        // One that still has processes stays for the next time.
+        let _ = remove_empty(path);
     }
 }
 

@@ -52,6 +52,9 @@ pub(crate) enum Failure {
     /// A file of ours.
     #[error("cannot {verb} `{}`: {error}", path.display())]
     File { verb: &'static str, path: PathBuf, error: io::Error },
+    /// A thread of ours.
+    #[error("cannot start a thread: {error}; there are too many processes: see `ulimit -u`")]
+    Thread { error: io::Error },
     /// The action took longer than it may.
     #[error("Action timeout reached")]
     TimedOut,

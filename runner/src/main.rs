@@ -5,6 +5,7 @@ mod bounds;
 mod capability;
 mod capture;
 mod cgroup;
+mod claim;
 mod cli;
 mod failure;
 mod job;

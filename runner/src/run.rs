@@ -1,6 +1,6 @@
 //! The life of one action.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use forerunner_gateway::{Gateway, Policy, Recorder, SandboxRoot};
@@ -118,6 +118,8 @@ impl Run<'_> {
             grace: self.settings.grace,
             interrupt: self.interrupt.clone(),
         };
+        // Not worth a thread if there is nothing to read.
+        let reader = (!job.outputs.list.is_empty()).then(upload::Reader::start).transpose()?;
         let speculation = self.speculate(job, stager.forest, &root, gateway.is_some());
         let (sandbox_root, ended) = waiting.run(&plan, limits).await?;
         metadata.message.execution_completed_timestamp = Some(timestamp());
@@ -136,7 +138,7 @@ impl Run<'_> {
         }
         metadata.message.output_upload_start_timestamp = Some(timestamp());
         metadata.publish();
-        let finish = self.finish(job, sandbox_root, &scratch, &logs, &ended, metadata);
+        let finish = self.finish(job, (sandbox_root, reader), &scratch, &logs, &ended, metadata);
         let result = self.unless_interrupted(finish).await?;
         if let Some(used) = used.filter(|_| self.settings.statistics) {
             metadata.add_usage(&used);
@@ -241,7 +243,7 @@ impl Run<'_> {
     async fn finish(
         &self,
         job: &Job,
-        root: std::os::fd::OwnedFd,
+        (root, reader): (OwnedFd, Option<upload::Reader>),
         scratch: &Scratch,
         logs: &Logs,
         ended: &Ended,
@@ -250,14 +252,14 @@ impl Run<'_> {
         let function = self.endpoint.function();
         let outputs = job.outputs.clone();
         let folder = scratch.path().to_owned();
-        let (captured, by_others) = if outputs.list.is_empty() {
-            // Not worth a thread.
-            (Captured::default(), false)
-        } else {
-            upload::upload(self.endpoint, move |sink| {
-                capture(root.as_fd(), &outputs, function, &folder, sink)
-            })
-            .await?
+        let (captured, by_others) = match reader {
+            None => (Captured::default(), false),
+            Some(reader) => {
+                upload::upload(self.endpoint, reader, move |sink| {
+                    capture(root.as_fd(), &outputs, function, &folder, sink)
+                })
+                .await?
+            }
         };
         if by_others {
             settle::settle(self.endpoint, &captured.directories).await;

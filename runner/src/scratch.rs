@@ -1,16 +1,12 @@
 //! Temporary folders, and what is left of those of runners that were killed.
 
-use std::fs::{DirBuilder, File};
-use std::io::ErrorKind;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 use forerunner_store::{Store, StoreError};
-use nix::fcntl::{Flock, FlockArg};
 
+use crate::claim::Claim;
 use crate::failure::Failure;
-
-const PREFIX: &str = "buildbox-run-";
 
 /// A temporary folder of this run, removed when dropped.
 ///
@@ -20,12 +16,7 @@ pub(crate) enum Scratch {
     /// In the embedded store, on the file system of its blobs.
     Store(forerunner_store::Scratch),
     /// Anywhere else.
-    Free {
-        /// The folder.
-        path: PathBuf,
-        /// Held as long as we live.
-        _lock: Flock<File>,
-    },
+    Free(Claim),
 }
 
 impl Scratch {
@@ -38,34 +29,15 @@ impl Scratch {
     /// One below `folder`, which must be there.
     pub(crate) fn below(folder: &Path) -> Result<Self, Failure> {
         sweep(folder);
-        // Only a name that nobody has is taken; a few attempts are plenty.
-        for attempt in 0..100 {
-            let path = folder.join(format!("{PREFIX}{}-{attempt}", std::process::id()));
-            match DirBuilder::new().mode(0o700).create(&path) {
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
-                other => other.map_err(Failure::file("make", &path))?,
-            }
-            // Until it is locked, a runner that sweeps may take it for a dead one's: it is gone
-            // then, or locked and about to go.
-            let file = match File::open(&path) {
-                Err(error) if error.kind() == ErrorKind::NotFound => continue,
-                other => other.map_err(Failure::file("open", &path))?,
-            };
-            let Ok(lock) = Flock::lock(file, FlockArg::LockExclusiveNonblock) else { continue };
-            let still_there = std::fs::symlink_metadata(&path).map(|now| now.ino()).ok();
-            if still_there.is_some() && still_there == lock.metadata().map(|then| then.ino()).ok() {
-                return Ok(Self::Free { path, _lock: lock });
-            }
-        }
-        let error = std::io::Error::from(ErrorKind::AlreadyExists);
-        Err(Failure::file("make a folder in", folder)(error))
+        let made = Claim::make(folder, 0o700);
+        made.map(Self::Free).map_err(Failure::file("make a folder in", folder))
     }
 
     /// Where it is.
     pub(crate) fn path(&self) -> &Path {
         match self {
             Self::Store(scratch) => scratch.path(),
-            Self::Free { path, .. } => path,
+            Self::Free(claim) => claim.path(),
         }
     }
 }
@@ -75,31 +47,17 @@ impl Drop for Scratch {
         match self {
             // The store cannot remove folders that a command made unreadable.
             Self::Store(scratch) => open_up(scratch.path()),
-            Self::Free { path, .. } => remove(path),
+            Self::Free(claim) => remove(claim.path()),
         }
     }
 }
 
 /// Removes the folders of dead runners.
 fn sweep(folder: &Path) {
-    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        if !entry.file_name().to_string_lossy().starts_with(PREFIX) {
-            continue;
-        }
-        let path = entry.path();
-        let ours = entry
-            .path()
-            .symlink_metadata()
-            .is_ok_and(|it| it.is_dir() && it.uid() == nix::unistd::geteuid().as_raw());
-        if !ours {
-            continue;
-        }
-        if let Ok(file) = File::open(&path)
-            && let Ok(_lock) = Flock::lock(file, FlockArg::LockExclusiveNonblock)
-        {
-            tracing::debug!("removing `{}`, left by a runner that was killed", path.display());
-            remove(&path);
-        }
+    for dead in Claim::dead(folder) {
+        let path = dead.path();
+        tracing::debug!("removing `{}`, left by a runner that was killed", path.display());
+        remove(path);
     }
 }
 

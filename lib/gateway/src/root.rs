@@ -32,8 +32,11 @@ impl SandboxRoot {
     /// Opens what a process in the sandbox calls `path`. Nothing outside the root can be reached:
     /// `..` and absolute symlinks end at the root, as they do inside.
     pub(crate) fn open(&self, path: &str, flags: OFlag) -> io::Result<Opened> {
-        /// The kernel asks for another try when something was renamed meanwhile.
-        const TRIES: usize = 100;
+        /// The kernel asks for another try when something was renamed or mounted meanwhile,
+        /// anywhere: with many sandboxes that is often.
+        const TRIES: usize = 1000;
+        /// Tries without a pause between them.
+        const EAGER_TRIES: usize = 100;
         let root = self.root.get().ok_or(io::ErrorKind::NotFound)?;
         let how = OpenHow::new()
             .flags(flags | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)
@@ -44,9 +47,10 @@ impl SandboxRoot {
             })
             .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
         let path = if path.is_empty() { "." } else { path };
-        for _ in 0..TRIES {
+        for attempt in 0..TRIES {
             match openat2(root.as_fd(), path, how) {
-                Err(Errno::EAGAIN) => {}
+                Err(Errno::EAGAIN) if attempt < EAGER_TRIES => {}
+                Err(Errno::EAGAIN) => std::thread::sleep(std::time::Duration::from_millis(1)),
                 Err(errno) => return Err(errno.into()),
                 Ok(descriptor) => return Ok(Opened { file: File::from(descriptor) }),
             }

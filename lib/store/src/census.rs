@@ -6,11 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use forerunner_merkle::{Digest, DigestFunction};
-use rayon::prelude::*;
 
 use crate::layout::{ENTRY_BYTES, EXECUTABLE_SUFFIX, INNER, Layout, Variant, fanned_names};
 use crate::stamp::Stamp;
-use crate::{Store, StoreError};
+use crate::{Store, StoreError, spread};
 
 /// How much is in a store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -124,7 +123,7 @@ impl Store {
         function: DigestFunction,
         each: &(impl Fn(Vec<Unit>) + Sync),
     ) -> Result<(), StoreError> {
-        self.list(folder)?.par_iter().try_for_each(|(head, path)| {
+        spread::try_each(&self.list(folder)?, |(head, path)| {
             let mut units: HashMap<Digest, Unit> = HashMap::new();
             for (tail, path) in self.list(path)? {
                 let Ok(metadata) = std::fs::symlink_metadata(&path) else { continue };
@@ -147,13 +146,13 @@ impl Store {
         function: DigestFunction,
     ) -> Result<Vec<Unit>, StoreError> {
         let list = self.list(folder)?;
-        let units = list.par_iter().filter_map(|(name, path)| {
+        let units = spread::map(&list, |(name, path)| {
             let digest = Digest::from_hex(name, 0).ok()?;
             let used = Stamp::used(&std::fs::symlink_metadata(path).ok()?);
             let bytes = tree_bytes(&path.join(INNER));
             Some(Unit { kind: Kind::Tree, function, digest, used, bytes })
         });
-        Ok(units.collect())
+        Ok(units.into_iter().flatten().collect())
     }
 
     /// The bytes of a blob, of both its files, or of an action result; none if it is not there.

@@ -11,6 +11,9 @@ use crate::layout::Layout;
 const VERSION: u64 = 1;
 const LABEL: &str = "forerunner-store ";
 
+/// How often writing it is tried.
+const ATTEMPTS: usize = 8;
+
 /// Checks the version, and writes it where there is none.
 pub(crate) fn ensure(layout: &Layout) -> Result<(), StoreError> {
     let path = layout.format();
@@ -60,18 +63,23 @@ fn make(layout: &Layout, path: &Path) -> Result<(), StoreError> {
             .open(&lock)
             .map_err(|error| failed("write", &lock, error))?;
     }
-    let file = tempfile::Builder::new()
-        .prefix("format-")
-        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
-        .tempfile_in(&folder)
-        .map_err(|error| failed("write", &folder, error))?;
-    std::fs::write(file.path(), format!("{LABEL}{VERSION}\n"))
-        .map_err(|error| failed("write", path, error))?;
-    match file.persist_noclobber(path) {
-        Ok(_) => Ok(()),
-        Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(failed("write", path, error.error)),
+    for _ in 0..ATTEMPTS {
+        let file = tempfile::Builder::new()
+            .prefix("format-")
+            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
+            .tempfile_in(&folder)
+            .map_err(|error| failed("write", &folder, error))?;
+        io::Write::write_all(&mut file.as_file(), format!("{LABEL}{VERSION}\n").as_bytes())
+            .map_err(|error| failed("write", path, error))?;
+        match file.persist_noclobber(path) {
+            Ok(_) => return Ok(()),
+            Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+            // We were stopped for so long that somebody took it for a dead process's.
+            Err(error) if error.error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(failed("write", path, error.error)),
+        }
     }
+    Err(failed("write", path, io::ErrorKind::NotFound.into()))
 }
 
 #[cfg(test)]
@@ -90,5 +98,31 @@ mod tests {
         assert!(error.contains("format 7") && error.contains("format 1"), "{error}");
         std::fs::write(layout.format(), "#!/bin/sh\n").expect("written");
         assert!(matches!(ensure(&layout), Err(StoreError::Format { .. })));
+    }
+
+    #[test]
+    fn others_tidy_up_meanwhile() {
+        use std::sync::atomic::{AtomicBool, Ordering};
+        let folder = tempfile::tempdir().expect("a folder");
+        let layout = Layout::new(folder.path());
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    for entry in std::fs::read_dir(layout.temporaries()).into_iter().flatten() {
+                        let _ = std::fs::remove_file(entry.expect("an entry").path());
+                        std::thread::yield_now();
+                    }
+                }
+            });
+            let made = (0..300).try_for_each(|_| {
+                ensure(&layout)?;
+                std::fs::remove_file(layout.format()).map_err(|error| {
+                    StoreError::io(layout.root(), "remove", &layout.format(), error)
+                })
+            });
+            over.store(true, Ordering::Relaxed);
+            made.expect("made");
+        });
     }
 }

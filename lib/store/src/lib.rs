@@ -38,6 +38,7 @@ mod remove;
 mod results;
 pub mod scan;
 mod scratch;
+mod spread;
 mod stamp;
 #[cfg(test)]
 mod tests;

@@ -14,10 +14,9 @@ use forerunner_proto::{Timestamp, reapi::NodeProperties};
 use nix::dir::Dir;
 use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstatat};
-use rayon::prelude::*;
 
-use crate::StoreError;
 use crate::trust::hash_stream;
+use crate::{StoreError, spread};
 
 /// A directory tree on disk, hashed: symlinks kept, not followed.
 #[derive(Clone, Debug)]
@@ -102,20 +101,17 @@ impl Level {
 impl Scan {
     fn level(&self, folder: &OwnedFd, path: &Path) -> Result<Level, StoreError> {
         let names = names(folder, path)?;
-        let found: Vec<(Name, Found)> = names
-            .into_par_iter()
-            .map(|name| {
-                let path = path.join(OsStr::from_bytes(name.as_bytes()));
-                let valid = name
-                    .to_str()
-                    .map_err(|_| {
-                        forerunner_merkle::NameError::Encoding(name.to_string_lossy().into_owned())
-                    })
-                    .and_then(Name::new)
-                    .map_err(|error| StoreError::Name { path: path.clone(), error })?;
-                Ok((valid, self.entry(folder, &name, &path)?))
-            })
-            .collect::<Result<_, StoreError>>()?;
+        let found = spread::try_map(&names, |name| {
+            let path = path.join(OsStr::from_bytes(name.as_bytes()));
+            let valid = name
+                .to_str()
+                .map_err(|_| {
+                    forerunner_merkle::NameError::Encoding(name.to_string_lossy().into_owned())
+                })
+                .and_then(Name::new)
+                .map_err(|error| StoreError::Name { path: path.clone(), error })?;
+            Ok((valid, self.entry(folder, name, &path)?))
+        })?;
         let mut level = Level {
             path: path.to_owned(),
             leaves: Vec::new(),

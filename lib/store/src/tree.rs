@@ -11,13 +11,12 @@ use forerunner_merkle::{Digest, Forest};
 use nix::fcntl::AT_FDCWD;
 use nix::sys::stat::{UtimensatFlags, utimensat};
 use nix::sys::time::TimeSpec;
-use rayon::prelude::*;
 
 use crate::layout::{ENTRY_BYTES, INNER};
 use crate::remove::remove_tree;
 use crate::stamp::Stamp;
 use crate::trust::{MARK_SECONDS, mark};
-use crate::{Store, StoreError};
+use crate::{Store, StoreError, spread};
 
 /// A few bytes of directories can expand without bounds; no real tree has this many entries.
 const MOST_ENTRIES: u64 = 20_000_000;
@@ -111,7 +110,7 @@ impl Store {
             forest.require(digest).map_err(|missing| StoreError::MissingDirectory(missing.0))?;
         let failed = |error| StoreError::io(self.root(), "write", to, error);
         std::fs::create_dir(to).map_err(failed)?;
-        directory.files().par_iter().try_for_each(|(name, file)| {
+        spread::try_each(directory.files(), |(name, file)| {
             let path = to.join(name.as_str());
             match self.link(&file.digest, file.executable, &path)? {
                 true => Ok(()),
@@ -124,10 +123,9 @@ impl Store {
                 .and_then(|()| mark_symlink(&path))
                 .map_err(self.failed("write", &path))?;
         }
-        directory
-            .directories()
-            .par_iter()
-            .try_for_each(|(name, child)| self.build(forest, child, &to.join(name.as_str())))?;
+        spread::try_each(directory.directories(), |(name, child)| {
+            self.build(forest, child, &to.join(name.as_str()))
+        })?;
         std::fs::set_permissions(to, Permissions::from_mode(0o755))
             .and_then(|()| File::open(to))
             .and_then(|file| {

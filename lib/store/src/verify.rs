@@ -1,14 +1,14 @@
 //! Checking everything.
 
-use std::os::unix::fs::MetadataExt;
+use std::fs::{File, Metadata};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use forerunner_merkle::{Digest, DigestFunction};
-use rayon::prelude::*;
 
 use crate::layout::{EXECUTABLE_SUFFIX, Variant};
 use crate::trust::{Verdict, is_marked};
-use crate::{Store, StoreError};
+use crate::{Store, StoreError, spread};
 
 /// What `verify` found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -70,25 +70,24 @@ impl Store {
         entries: &[(String, PathBuf)],
         is_right: impl Fn(&Self, &str, &Path) -> std::io::Result<bool> + Sync,
     ) -> Result<Vec<PathBuf>, StoreError> {
-        let found: Vec<Option<PathBuf>> = entries
-            .par_iter()
-            .map(|(name, path)| {
-                let Ok(before) = std::fs::symlink_metadata(path) else { return Ok(None) };
-                match is_right(self, name, path) {
-                    Ok(true) => Ok(None),
-                    Ok(false) => {
-                        let inode = before.ino();
-                        let gone = self.take_away(&[path], |found| found[0].ino() == inode);
-                        // One that cannot be removed is bad all the same, and never served.
-                        Ok(gone.unwrap_or(true).then(|| path.clone()))
-                    }
-                    // Evicted meanwhile.
-                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-                    Err(error) => Err(StoreError::io(self.root(), "read", path, error)),
+        let look = |(name, path): &(String, PathBuf)| {
+            let Ok(held) = hold(path) else { return Ok(None) };
+            match is_right(self, name, path) {
+                Ok(true) => Ok(None),
+                Ok(false) => {
+                    let same = |there: &Metadata| {
+                        held.metadata().is_ok_and(|held| held.ino() == there.ino())
+                    };
+                    let gone = self.take_away(&[path], |found| same(&found[0]));
+                    // One that cannot be removed is bad all the same, and never served.
+                    Ok(gone.unwrap_or(true).then(|| path.clone()))
                 }
-            })
-            .collect::<Result<_, StoreError>>()?;
-        Ok(found.into_iter().flatten().collect())
+                // Evicted meanwhile.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+                Err(error) => Err(StoreError::io(self.root(), "read", path, error)),
+            }
+        };
+        Ok(spread::try_map(entries, look)?.into_iter().flatten().collect())
     }
 
     fn is_right_blob(&self, name: &str, path: &Path) -> std::io::Result<bool> {
@@ -119,6 +118,11 @@ impl Store {
     }
 }
 
+/// As long as this is open, nothing else gets the inode of what stands at `path`.
+fn hold(path: &Path) -> std::io::Result<File> {
+    File::options().read(true).custom_flags(nix::libc::O_PATH | nix::libc::O_NOFOLLOW).open(path)
+}
+
 /// Nobody has written to a file of the tree.
 fn is_right_tree(path: &Path) -> bool {
     walkdir::WalkDir::new(path).into_iter().all(|entry| {
@@ -126,4 +130,28 @@ fn is_right_tree(path: &Path) -> bool {
             entry.metadata().is_ok_and(|metadata| !metadata.is_file() || is_marked(&metadata))
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Options;
+
+    #[test]
+    fn what_others_put_there_meanwhile_stays() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let root = folder.path().join("store");
+        let function = DigestFunction::Sha256;
+        let store = Store::open(&Options { root, size_limit: u64::MAX, function }).expect("opened");
+        let digest = store.put(b"content").expect("put");
+        let path = store.layout().blob(function, &digest, Variant::Plain);
+        // Another process replaces what is found wrong; its file may get the same inode.
+        let replace = |_: &Store, _: &str, path: &Path| {
+            std::fs::remove_file(path)?;
+            std::fs::write(path, b"content")?;
+            Ok(false)
+        };
+        let bad = store.bad(&[(digest.hex(), path.clone())], replace).expect("checked");
+        assert_eq!((bad, path.exists()), (Vec::new(), true));
+    }
 }

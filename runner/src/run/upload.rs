@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use forerunner_merkle::Digest;
 use forerunner_reapi::Endpoint;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::capture::{Batch, CaptureError, Captured, Sink};
 use crate::failure::Failure;
@@ -31,19 +31,45 @@ impl Sent {
     }
 }
 
-/// Runs `capture` on a thread of its own and uploads what it finds, at most two batches behind.
+/// A thread that is to read outputs, and waits.
+///
+/// It is started before the command: afterwards the user may have all the processes they are
+/// allowed, because of something else that runs.
+pub(super) struct Reader(std::sync::mpsc::Sender<Box<dyn FnOnce() + Send>>);
+
+impl Reader {
+    /// Starts it. Dropped, it ends.
+    ///
+    /// # Errors
+    /// If there are too many processes already.
+    pub(super) fn start() -> Result<Self, Failure> {
+        let (sender, receiver) = std::sync::mpsc::channel::<Box<dyn FnOnce() + Send>>();
+        let work = move || {
+            if let Ok(work) = receiver.recv() {
+                work();
+            }
+        };
+        let thread = std::thread::Builder::new().name("outputs".to_owned()).spawn(work);
+        thread.map(|_| Self(sender)).map_err(|error| Failure::Thread { error })
+    }
+}
+
+/// Runs `capture` on the thread of `reader` and uploads what it finds, at most two batches behind.
 /// Answers also whether some of it may have been at the server without us.
 ///
 /// # Errors
 /// Of the upload first, for it ends the capture.
 pub(super) async fn upload(
     endpoint: &Endpoint,
+    reader: Reader,
     capture: impl FnOnce(&mut Sink<'_>) -> Result<Captured, CaptureError> + Send + 'static,
 ) -> Result<(Captured, bool), Failure> {
     let (sender, mut receiver) = mpsc::channel::<Batch>(1);
-    let capturing = tokio::task::spawn_blocking(move || {
-        capture(&mut |batch| sender.blocking_send(batch).is_ok())
-    });
+    let (tell, captured) = oneshot::channel();
+    // If it is gone, so is `tell`.
+    let _ = reader.0.send(Box::new(move || {
+        let _ = tell.send(capture(&mut |batch| sender.blocking_send(batch).is_ok()));
+    }));
     let mut sent = Sent::default();
     while let Some(batch) = receiver.recv().await {
         let Batch { blobs, files, .. } = batch;
@@ -51,10 +77,11 @@ pub(super) async fn upload(
         sent.note(&digests, &endpoint.upload_missing(blobs).await?);
         drop(files);
     }
-    match capturing.await {
+    match captured.await {
         Ok(captured) => Ok((captured?, sent.by_others)),
-        Err(error) => {
-            Err(Failure::Malformed { what: "the outputs".to_owned(), why: error.to_string() })
+        Err(_) => {
+            let why = "the thread that reads them ended".to_owned();
+            Err(Failure::Malformed { what: "the outputs".to_owned(), why })
         }
     }
 }

@@ -8,6 +8,8 @@ const RESTRICTED: &str = "; this system lets only programs with an AppArmor prof
     namespaces: allow them with `sysctl kernel.apparmor_restrict_unprivileged_userns=0`, or give \
     this program a profile with the rule `userns,`";
 
+const TOO_MANY: &str = "; there are too many processes: see `ulimit -u`";
+
 /// For the birth of the sandbox.
 pub(super) fn namespaces(error: &io::Error) -> String {
     if is_restricted() {
@@ -32,7 +34,7 @@ pub(super) fn namespaces(error: &io::Error) -> String {
             "; its control group cannot take processes: name another one by `--cgroup=DIR`"
         }
         Some(libc::ENOSYS) => "; a container must allow the system call `clone3`",
-        Some(libc::EAGAIN) => "; there are too many processes: see `ulimit -u`",
+        Some(libc::EAGAIN) => TOO_MANY,
         _ => "",
     }
     .to_owned()
@@ -87,6 +89,7 @@ pub(super) fn confinement(error: &io::Error) -> &'static str {
     match error.raw_os_error() {
         Some(libc::EINVAL | libc::ENOSYS) => "; the kernel must have seccomp filters",
         Some(libc::EPERM) => "; a capability that the action asks for is not available here",
+        Some(libc::EAGAIN) => TOO_MANY,
         _ => "",
     }
 }
@@ -120,6 +123,7 @@ mod tests {
         assert!(step(&Step::Private, &error(libc::ENOSYS)).contains("Linux 5.12"));
         assert!(!step(&Step::Private, &error(libc::EPERM)).is_empty());
         assert!(confinement(&error(libc::ENOSYS)).contains("seccomp"));
+        assert!(confinement(&error(libc::EAGAIN)).contains("ulimit -u"));
         assert_eq!(namespaces(&error(libc::EIO)), if is_restricted() { RESTRICTED } else { "" });
     }
 }

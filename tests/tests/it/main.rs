@@ -17,6 +17,7 @@ mod rear;
 mod rear_random;
 mod recc;
 mod runner;
+mod runner_bomb;
 mod runner_buildstream;
 mod runner_cgroup;
 mod runner_compliance;

@@ -10,6 +10,7 @@ use forerunner_merkle::{Digest, Directory, File, Forest, Name, Node, TreePath};
 use forerunner_proto::{Message, reapi, rpc};
 use forerunner_reapi::Endpoint;
 use forerunner_tests::{Casd, Parcel, bin, on_path, peer, temp};
+use nix::libc::SIGSEGV;
 
 use crate::endpoint::{FUNCTION, embedded, remote, runtime};
 
@@ -295,17 +296,11 @@ impl Lab {
         (command, files)
     }
 
-    /// Runs a case. On a busy machine the reference now and then crashes in a thread of gRPC's when
-    /// all is done: then it has another try, ours never.
+    /// Runs a case.
     pub(crate) fn run(&self, program: &Path, case: &Case) -> Outcome {
-        let (mut files, mut output) = self.attempt(program, case);
-        for _ in 0..3 {
-            let crashed = output.status.signal() == Some(nix::libc::SIGSEGV);
-            if !crashed || program == bin("buildbox-run") {
-                break;
-            }
-            (files, output) = self.attempt(program, case);
-        }
+        let attempt = || self.attempt(program, case);
+        let crashed = |(_, output): &(Files, Output)| output.status.signal() == Some(SIGSEGV);
+        let (files, output) = forgiving(program, attempt, crashed);
         let mut outcome = self.read(&files);
         outcome.exit_status = exit_status(output.status);
         outcome.own_stdout = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -425,6 +420,23 @@ fn set(
     let entries = entries.map(|(name, node)| (name.clone(), node));
     let entries: Vec<_> = entries.chain([(name.clone(), node)]).collect();
     forest.insert(Directory::from_entries(entries).expect("a directory").with_properties(own))
+}
+
+/// On a busy machine the reference now and then crashes in a thread of gRPC's when all is done: then
+/// it has another try, ours never.
+pub(crate) fn forgiving<T>(
+    program: &Path,
+    mut attempt: impl FnMut() -> T,
+    crashed: impl Fn(&T) -> bool,
+) -> T {
+    let mut seen = attempt();
+    for _ in 0..3 {
+        if !crashed(&seen) || program == bin("buildbox-run") {
+            break;
+        }
+        seen = attempt();
+    }
+    seen
 }
 
 /// The files of one run.

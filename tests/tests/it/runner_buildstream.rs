@@ -7,8 +7,11 @@ use std::time::{Duration, Instant};
 
 use forerunner_proto::{Message, buildstream::Artifact};
 use forerunner_tests::{bin, bin_dir, checkout, long, on_path, peer, peers, run, temp};
+use nix::libc::SIGSEGV;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+
+use crate::runner::forgiving;
 
 mod ahead;
 mod hello;
@@ -84,10 +87,18 @@ impl Project {
     }
 
     fn output(&self, runner: Runner, arguments: &[&str]) -> (Output, String) {
-        let output = self.bst(runner, arguments).output().expect("BuildStream");
-        let said = String::from_utf8_lossy(&output.stderr).into_owned()
-            + &String::from_utf8_lossy(&output.stdout);
-        (output, said)
+        let attempt = || {
+            let output = self.bst(runner, arguments).output().expect("BuildStream");
+            let said = String::from_utf8_lossy(&output.stderr).into_owned()
+                + &String::from_utf8_lossy(&output.stdout);
+            (output, said)
+        };
+        let program = match runner {
+            Runner::Ours => bin("buildbox-run"),
+            Runner::Reference => PathBuf::from("buildbox-run"),
+        };
+        let crash = format!("buildbox-run failed with returncode -{SIGSEGV}");
+        forgiving(&program, attempt, |(_, said)| said.contains(&crash))
     }
 
     fn build(&self, runner: Runner, element: &str) -> String {

@@ -110,10 +110,15 @@ int main(int argc, char **argv) {
 
 /// The attempts, as a static program.
 pub(crate) fn attempts() -> Vec<u8> {
+    compiled(ATTEMPTS)
+}
+
+/// A source in C as a static program.
+pub(crate) fn compiled(text: &str) -> Vec<u8> {
     let folder = temp();
-    let source = folder.path().join("attempts.c");
-    let program = folder.path().join("attempts");
-    std::fs::write(&source, ATTEMPTS).expect("a file");
+    let source = folder.path().join("program.c");
+    let program = folder.path().join("program");
+    std::fs::write(&source, text).expect("a file");
     let status = Command::new("gcc")
         .args(["-w", "-O0", "-static", "-o"])
         .arg(&program)

@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 
 use forerunner_proto::{Message, buildbox, reapi};
 use forerunner_tests::{bin, buildbox as peers, peer, temp};
+use nix::libc::SIGSEGV;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::runner::{Case, Lab, Outcome, exit_status, sh};
+use crate::runner::{Case, Lab, Outcome, exit_status, forgiving, sh};
 
 /// Runs `look` with each of both runners; answers with what it saw.
 fn both<T>(look: impl Fn(&Lab, &Path) -> T) -> Option<[T; 2]> {
@@ -26,8 +27,11 @@ fn text(path: &Path) -> String {
 fn programs_say_what_they_can() {
     let seen = both(|_, program| {
         let run = |arguments: &[&str]| {
-            let output = Command::new(program).args(arguments).output().expect("a runner");
-            (exit_status(output.status), String::from_utf8_lossy(&output.stdout).into_owned())
+            let attempt = || {
+                let output = Command::new(program).args(arguments).output().expect("a runner");
+                (exit_status(output.status), String::from_utf8_lossy(&output.stdout).into_owned())
+            };
+            forgiving(program, attempt, |(status, _)| *status == -SIGSEGV)
         };
         let status = |arguments: &[&str]| run(arguments).0;
         (
@@ -252,7 +256,10 @@ fn signals_end_both_alike() {
             let outcome = lab.read(&files);
             (status, outcome.status.map(|status| status.code), outcome.result.map(|r| r.exit_code))
         };
-        [end(Signal::SIGTERM, "--verbose"), end(Signal::SIGINT, "--verbose")]
+        [Signal::SIGTERM, Signal::SIGINT].map(|signal| {
+            let attempt = || end(signal, "--verbose");
+            forgiving(program, attempt, |(status, ..)| *status == -SIGSEGV)
+        })
     });
     let Some([theirs, ours]) = seen else { return };
     assert_eq!(theirs, ours);

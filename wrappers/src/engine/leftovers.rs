@@ -10,8 +10,12 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use nix::errno::Errno;
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
 use tempfile::TempPath;
 
+const PROCESSES: &str = "/proc";
 const PREFIX: &str = ".forerunner-";
 const LONGEST_SUFFIX: usize = 16;
 /// After this time nobody is at work any more.
@@ -28,7 +32,7 @@ pub(super) fn temporary(path: &Path) -> io::Result<TempPath> {
     let suffix = suffix.filter(|suffix| suffix.len() <= LONGEST_SUFFIX).unwrap_or_default();
     let folder = path.parent().unwrap_or(Path::new("/"));
     tempfile::Builder::new()
-        .prefix(&format!("{}{}-", stem(path), Maker::own()))
+        .prefix(&format!("{}{}-", stem(path), Maker::own(PROCESSES)))
         .suffix(&suffix)
         .tempfile_in(folder)
         .map(tempfile::NamedTempFile::into_temp_path)
@@ -50,7 +54,7 @@ pub(super) fn sweep(path: &Path) {
             let changed = entry.metadata().and_then(|metadata| metadata.modified());
             changed.is_ok_and(|at| SystemTime::now().duration_since(at).is_ok_and(|a| a > LONGEST))
         };
-        if maker.is_gone().unwrap_or_else(old) {
+        if maker.is_gone(PROCESSES).unwrap_or_else(old) {
             let _removed = std::fs::remove_file(entry.path());
         }
     }
@@ -74,9 +78,10 @@ struct Maker {
 }
 
 impl Maker {
-    fn own() -> Self {
+    fn own(processes: &str) -> Self {
         let number = std::process::id();
-        let start = start("self");
+        // In a namespace of its own, a process may see the numbers of another one.
+        let start = Seen::at(processes, "self").filter(|it| it.number == number).map(|it| it.start);
         let namespace = if start.is_some() { namespace() } else { None };
         Self { namespace: namespace.unwrap_or(0), number, start: start.unwrap_or(0) }
     }
@@ -89,11 +94,19 @@ impl Maker {
     }
 
     /// `None` if that cannot be known.
-    fn is_gone(self) -> Option<bool> {
+    fn is_gone(self, processes: &str) -> Option<bool> {
         let known = self.namespace != 0 && Some(self.namespace) == namespace();
-        // Our own entry tells whether the others can be seen.
-        start("self").filter(|_| known)?;
-        Some(start(&self.number.to_string()) != Some(self.start))
+        // Our own entry tells whether these are the processes of our namespace.
+        Seen::at(processes, "self").filter(|it| known && it.number == std::process::id())?;
+        match Seen::at(processes, &self.number.to_string()) {
+            Some(seen) => Some(seen.start != self.start),
+            // Those of other users may be hidden (proc(5), hidepid).
+            None => {
+                let number = i32::try_from(self.number).ok().filter(|number| *number > 0);
+                let there = |number| kill(Pid::from_raw(number), None) != Err(Errno::ESRCH);
+                Some(!number.is_some_and(there))
+            }
+        }
     }
 }
 
@@ -107,12 +120,21 @@ fn namespace() -> Option<u64> {
     std::fs::metadata("/proc/self/ns/pid").ok().map(|metadata| metadata.ino())
 }
 
-/// When a process started (proc_pid_stat(5), field 22); the second field may hold spaces.
-fn start(process: &str) -> Option<u64> {
-    let text = std::fs::read(format!("/proc/{process}/stat")).ok()?;
-    let text = String::from_utf8_lossy(&text);
-    let (_, rest) = text.rsplit_once(") ")?;
-    rest.split(' ').nth(19)?.parse().ok()
+/// A process as the system shows it (proc_pid_stat(5), fields 1 and 22).
+struct Seen {
+    number: u32,
+    start: u64,
+}
+
+impl Seen {
+    fn at(processes: &str, name: &str) -> Option<Self> {
+        let text = std::fs::read(format!("{processes}/{name}/stat")).ok()?;
+        let text = String::from_utf8_lossy(&text);
+        let number = text.split(' ').next()?.parse().ok()?;
+        // The second field may hold spaces.
+        let (_, rest) = text.rsplit_once(") ")?;
+        Some(Self { number, start: rest.split(' ').nth(19)?.parse().ok()? })
+    }
 }
 
 #[cfg(test)]
@@ -123,8 +145,8 @@ mod tests {
     fn what_the_dead_left_goes_away() {
         let folder = tempfile::tempdir().expect("a directory");
         let path = folder.path().join("lib.a");
-        let own = Maker::own();
-        assert_eq!(own.is_gone(), Some(false));
+        let own = Maker::own(PROCESSES);
+        assert_eq!(own.is_gone(PROCESSES), Some(false));
         assert_eq!(Maker::read(&format!("{own}-Xy.a")), Some(own));
         let dead = Maker { start: own.start + 1, ..own };
         let foreign = Maker { namespace: 1, ..own };
@@ -153,5 +175,35 @@ mod tests {
         sweep(&path);
         assert!(gone.iter().all(|path| !path.exists()), "{gone:?}");
         assert!(stays.iter().all(|path| path.exists()), "{stays:?}");
+    }
+
+    #[test]
+    fn who_cannot_be_seen_is_not_gone() {
+        let folder = tempfile::tempdir().expect("a directory");
+        let processes = folder.path().to_str().expect("a name");
+        let put = |name: &str, number: u32| {
+            let path = folder.path().join(name);
+            std::fs::create_dir_all(&path).expect("made");
+            let zeros = "0 ".repeat(18);
+            std::fs::write(path.join("stat"), format!("{number} (a ) b) S {zeros}77 0"))
+                .expect("a file");
+        };
+        // A view without the processes of others: they are there all the same.
+        put("self", std::process::id());
+        let own = Maker::own(processes);
+        assert_eq!((own.start, own.number), (77, std::process::id()));
+        assert_eq!(own.is_gone(processes), Some(false));
+        put(&own.number.to_string(), own.number);
+        assert_eq!(own.is_gone(processes), Some(false));
+        assert_eq!(Maker { start: 78, ..own }.is_gone(processes), Some(true));
+        // Numbers that no process has.
+        let never = Maker { number: i32::MAX.unsigned_abs(), ..own };
+        for number in [never.number, never.number + 1, u32::MAX, 0] {
+            assert_eq!(Maker { number, ..own }.is_gone(processes), Some(true));
+        }
+        // A view of another namespace says nothing.
+        put("self", std::process::id() + 1);
+        assert_eq!(Maker::own(processes).namespace, 0);
+        assert_eq!((own.is_gone(processes), never.is_gone(processes)), (None, None));
     }
 }
