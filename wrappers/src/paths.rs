@@ -88,6 +88,18 @@ pub fn file_name(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }
 
+/// The path with the suffix of its last name, if it has one, replaced.
+#[must_use]
+pub fn with_suffix(path: &str, suffix: &str) -> String {
+    let name = file_name(path);
+    let above = &path[..path.len() - name.len()];
+    let stem = match name.rfind('.') {
+        Some(0) | None => name,
+        Some(at) => &name[..at],
+    };
+    format!("{above}{stem}.{suffix}")
+}
+
 /// The path without symbolic links, as far as it exists; the rest in its normal form.
 #[must_use]
 pub fn real_path(path: &str) -> String {
@@ -243,5 +255,11 @@ mod tests {
         assert_eq!(levels_above("a/../../b"), 1);
         assert_eq!(last_names("/x/y/z", 2), "y/z");
         assert_eq!(last_names("/x", 5), "x");
+    }
+    #[test]
+    fn suffixes() {
+        assert_eq!(with_suffix("x.y/b.o", "d"), "x.y/b.d");
+        assert_eq!(with_suffix("x.y/b", "d"), "x.y/b.d");
+        assert_eq!(with_suffix("a.b.c", "d"), "a.b.d");
     }
 }

@@ -8,10 +8,10 @@ use bytes::Bytes;
 use std::borrow::Cow;
 
 use crate::command::compiler::{self, LAUNCHERS};
-use crate::command::parse::{Context, Deps, Kind};
+use crate::command::parse::Context;
 use crate::command::response;
 use crate::command::sources::InputKind;
-use crate::command::{Parsed, Product, parse};
+use crate::command::{Deps, Kind, Parsed, Product, parse};
 use crate::engine::{Cold, Engine, Job, Outcome, Sources};
 use crate::environment::{self, Reader};
 use crate::paths;

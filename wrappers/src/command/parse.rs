@@ -1,33 +1,15 @@
 //! Reads the command line of a compiler.
 
-use crate::paths::{self, PathRules};
+use crate::paths::PathRules;
 use crate::reason::Reason;
 
-use super::flags::{self, Effect, Shape};
-use super::profile::Profile;
+use super::draft::Draft;
+use super::flags;
+use super::kind::{Deps, Kind};
+use super::profile::{Names, Profile};
 use super::response::Expanded;
-use super::sources::{self, InputKind};
+use super::sources::InputKind;
 use super::{Compiler, Family, Product};
-
-/// What the command does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// Objects or precompiled headers from sources.
-    Compile,
-    /// A program, a library or an object from objects, and perhaps sources.
-    Link,
-}
-
-/// Whether the command writes a dependency file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Deps {
-    /// No.
-    None,
-    /// `-MD`: with system headers.
-    All,
-    /// `-MMD`: without.
-    User,
-}
 
 /// A response file, as the action has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,38 +61,6 @@ pub struct Parsed {
     pub profile: Profile,
 }
 
-/// What is gathered on the way.
-pub(super) struct Draft<'a> {
-    pub(super) rules: &'a PathRules,
-    /// Outputs may lie anywhere.
-    pub(super) anywhere: bool,
-    is_clang: bool,
-    arguments: Vec<String>,
-    preprocessor: Vec<String>,
-    deps_arguments: Vec<String>,
-    rewritten: Vec<(String, Vec<String>)>,
-    pub(super) inputs: Vec<(String, InputKind)>,
-    named_inputs: Vec<String>,
-    forced: Vec<String>,
-    pub(super) outputs: Vec<String>,
-    pub(super) deps: Deps,
-    pub(super) deps_file: Option<String>,
-    pub(super) coverage: bool,
-    pub(super) profile_note: Option<String>,
-    pub(super) split_dwarf: bool,
-    pub(super) stack_usage: bool,
-    /// Files that the linker writes besides.
-    pub(super) maps: Vec<String>,
-    directories: Vec<String>,
-    passages: Vec<String>,
-    empty_directories: bool,
-    compile: bool,
-    language: Option<InputKind>,
-    recorded: bool,
-    native: bool,
-    pub(super) profile: Profile,
-}
-
 /// How a command is to be read.
 pub struct Context<'a> {
     /// The compiler, by its name.
@@ -131,7 +81,11 @@ pub struct Context<'a> {
 /// Why the command is not cached.
 pub fn parse(context: &Context<'_>, expanded: &Expanded) -> Result<Parsed, Reason> {
     let program = context.rules.rewrite_program(context.program);
-    let mut draft = Draft::new(context);
+    let mut draft = Draft::new(
+        context.rules,
+        context.local_defaults,
+        context.compiler.family == Family::Clang,
+    );
     draft.arguments.push(program);
     draft.deps_arguments.push(context.program.to_owned());
     if !context.local_defaults && !expanded.nested.is_empty() {
@@ -168,411 +122,93 @@ pub fn parse(context: &Context<'_>, expanded: &Expanded) -> Result<Parsed, Reaso
             }
         }
     }
-    draft.finish(context, expanded)
+    finish(draft, context, expanded)
 }
 
-impl<'a> Draft<'a> {
-    fn new(context: &Context<'a>) -> Self {
-        Self {
-            rules: context.rules,
-            anywhere: context.local_defaults,
-            is_clang: context.compiler.family == Family::Clang,
-            arguments: Vec::new(),
-            preprocessor: Vec::new(),
-            deps_arguments: Vec::new(),
-            rewritten: Vec::new(),
-            inputs: Vec::new(),
-            named_inputs: Vec::new(),
-            forced: Vec::new(),
-            outputs: Vec::new(),
-            deps: Deps::None,
-            deps_file: None,
-            coverage: false,
-            profile_note: None,
-            split_dwarf: false,
-            stack_usage: false,
-            maps: Vec::new(),
-            directories: Vec::new(),
-            passages: Vec::new(),
-            empty_directories: false,
-            compile: false,
-            language: None,
-            recorded: false,
-            native: false,
-            profile: Profile::default(),
+/// All that the words say together.
+fn finish(
+    mut draft: Draft<'_>,
+    context: &Context<'_>,
+    expanded: &Expanded,
+) -> Result<Parsed, Reason> {
+    draft.preprocessor_words()?;
+    if draft.inputs.is_empty() {
+        return Err(Reason::NoInput);
+    }
+    let kind = if draft.compile {
+        Kind::Compile
+    } else if draft.inputs.iter().all(|(_, kind)| *kind == InputKind::Header) {
+        // A precompiled header needs no `-c`.
+        Kind::Compile
+    } else {
+        Kind::Link
+    };
+    if kind == Kind::Compile && draft.inputs.iter().any(|(_, kind)| *kind == InputKind::Object) {
+        draft.inputs.retain(|(_, kind)| *kind != InputKind::Object);
+        if draft.inputs.is_empty() {
+            return Err(Reason::NoOutput);
         }
     }
-
-    /// Takes one word, and perhaps the next as its value; answers whether it did.
-    fn word(&mut self, word: &str, next: Option<&str>) -> Result<bool, Reason> {
-        if word == "-" {
-            return Err(Reason::StandardInput);
-        }
-        if !word.starts_with('-') {
-            let kind =
-                self.language.or_else(|| sources::kind(word)).ok_or(Reason::ForeignFormat)?;
-            self.inputs.push((word.to_owned(), kind));
-            self.arguments.push(self.rules.rewrite(word));
-            self.deps_arguments.push(word.to_owned());
-            return Ok(false);
-        }
-        let Some((flag, inline)) = flags::find(word, self.is_clang) else {
-            self.both(word);
-            return Ok(false);
-        };
-        let separate = matches!(flag.shape, Shape::Separate | Shape::Either) && inline.is_none();
-        let value = match (inline, separate) {
-            (Some(value), _) => value,
-            (None, true) => match next {
-                Some(next) => next,
-                None => return Ok(false),
-            },
-            (None, false) => "",
-        };
-        self.effect(flag, word, value, separate)?;
-        Ok(separate)
+    if kind == Kind::Link && draft.anywhere {
+        draft.maps = draft.map_files(&expanded.words)?;
     }
-
-    fn both(&mut self, word: &str) {
-        self.arguments.push(word.to_owned());
-        self.deps_arguments.push(word.to_owned());
+    let writes_map = !draft.maps.is_empty();
+    let compiled = draft.inputs.iter().filter(|(_, kind)| *kind != InputKind::Object);
+    let names = Names {
+        kind,
+        output: draft.outputs.last().map(String::as_str),
+        compiled: &compiled.map(|(path, _)| path.as_str()).collect::<Vec<_>>(),
+        links_code: expanded.words.iter().any(|word| word.starts_with("-flto")),
+    };
+    let profile = std::mem::take(&mut draft.profile).settle(draft.anywhere, &names)?;
+    let products = match context.outputs_named {
+        true => Vec::new(),
+        false => draft.products(kind)?,
+    };
+    let deps_file = match draft.deps {
+        Deps::None => None,
+        _ => draft.deps_file.clone().or_else(|| {
+            products.iter().find(|p| p.local.ends_with(".d")).map(|p| p.local.clone())
+        }),
+    };
+    let rewritten = if context.local_defaults {
+        Vec::new()
+    } else {
+        draft
+            .rewritten
+            .into_iter()
+            .map(|(name, words)| Rewritten { name, content: words.join(" ") })
+            .collect()
+    };
+    if rewritten.iter().any(|file: &Rewritten| file.content.contains(['"', '\'', '\\'])) {
+        // Joined by spaces, such words would be read back as others.
+        return Err(Reason::Response);
     }
-
-    /// Adds an option and its value to the action's arguments.
-    fn add(&mut self, name: &str, value: &str, separate: bool) {
-        if separate {
-            self.arguments.extend([name.to_owned(), value.to_owned()]);
-        } else {
-            self.arguments.push(format!("{name}{value}"));
-        }
-    }
-
-    fn effect(
-        &mut self,
-        flag: &flags::Flag,
-        word: &str,
-        value: &str,
-        separate: bool,
-    ) -> Result<(), Reason> {
-        let rewritten = || self.rules.rewrite(value);
-        match flag.effect {
-            Effect::Refuse(reason) => return Err(reason),
-            Effect::Path | Effect::Directory | Effect::IncludeFile | Effect::Input => {
-                let path = rewritten();
-                if matches!(flag.effect, Effect::Path | Effect::Directory) {
-                    self.passages.push(value.to_owned());
-                }
-                match flag.effect {
-                    Effect::Directory => self.directories.push(value.to_owned()),
-                    Effect::IncludeFile => self.forced.push(value.to_owned()),
-                    Effect::Input => self.named_inputs.push(value.to_owned()),
-                    _ => {}
-                }
-                self.add(flag.name, &path, separate);
-                self.deps_word(word, value, separate);
-            }
-            Effect::Output => {
-                self.outputs.push(value.to_owned());
-                let path = rewritten();
-                self.add(flag.name, &path, separate);
-            }
-            Effect::DepsFile => {
-                self.deps_file = Some(value.to_owned());
-                let path = rewritten();
-                self.add(flag.name, &path, separate);
-            }
-            Effect::DepsTarget => {
-                let path = rewritten();
-                self.add(flag.name, &path, separate);
-            }
-            Effect::DepsAll | Effect::DepsUser => {
-                self.deps = if flag.effect == Effect::DepsAll { Deps::All } else { Deps::User };
-                self.arguments.push(word.to_owned());
-            }
-            Effect::PassOnly => self.arguments.push(word.to_owned()),
-            Effect::EmptyDirectories => {
-                self.empty_directories = true;
-                self.arguments.push(word.to_owned());
-            }
-            Effect::Language => {
-                self.language = sources::of_language(value).map_err(|()| Reason::Language)?;
-                self.pass(word, value, separate);
-            }
-            Effect::PreprocessorList => {
-                self.preprocessor.extend(value.split(',').map(str::to_owned));
-            }
-            Effect::Preprocessor => self.preprocessor.push(value.to_owned()),
-            Effect::AssemblerList | Effect::Assembler => {
-                if value.split(',').any(is_listing) {
-                    return Err(Reason::Dump);
-                }
-                self.pass(word, value, separate);
-            }
-            Effect::Frontend => {
-                if FRONTEND_FILES.iter().any(|prefix| value.starts_with(prefix)) {
-                    return Err(Reason::Plugin);
-                }
-                self.pass(word, value, separate);
-            }
-            Effect::Coverage => {
-                self.coverage = true;
-                self.both(word);
-            }
-            Effect::ProfileNote => {
-                // The reference leaves this path as it is.
-                self.profile_note = Some(value.to_owned());
-                self.add(flag.name, value, false);
-                self.deps_arguments.push(word.to_owned());
-            }
-            Effect::ProfileFile => {
-                let local = paths::absolute(value, &self.rules.directory);
-                let path = std::path::Path::new(&local);
-                // What clang looks for in a directory; a file is a file.
-                let file = match path.is_dir() {
-                    true => format!("{}/default.profdata", value.trim_end_matches('/')),
-                    false => value.to_owned(),
-                };
-                if path.is_dir() && !self.anywhere || !path.exists() {
-                    return Err(Reason::Profile);
-                }
-                self.named_inputs.push(file);
-                self.add(flag.name, &rewritten(), false);
-                self.deps_arguments.push(word.to_owned());
-            }
-            Effect::ProfileUse | Effect::ProfileDirectory | Effect::Samples => {
-                let value = word.split_once('=').map(|(_, value)| value.to_owned());
-                match flag.effect {
-                    Effect::Samples => {
-                        let file = value.unwrap_or_else(|| "fbdata.afdo".to_owned());
-                        self.profile.samples.push(file);
-                    }
-                    Effect::ProfileUse if self.is_clang => {
-                        self.named_inputs.push("default.profdata".to_owned());
-                    }
-                    _ => self.profile.directories.extend(value),
-                }
-                self.profile.used |= flag.effect != Effect::ProfileDirectory;
-                self.both(word);
-            }
-            Effect::ProfileShortened => {
-                self.profile.shortened = true;
-                self.both(word);
-            }
-            Effect::SplitDwarf => {
-                self.split_dwarf = word != "-gsplit-dwarf=single";
-                self.both(word);
-            }
-            Effect::StackUsage => {
-                self.stack_usage = true;
-                self.both(word);
-            }
-            Effect::Machine => {
-                if value == "native" {
-                    if !self.anywhere {
-                        return Err(Reason::Native);
-                    }
-                    self.native = true;
-                }
-                self.both(word);
-            }
-            Effect::Compile => {
-                self.compile = true;
-                self.both(word);
-            }
-            Effect::Recorded => {
-                self.recorded = true;
-                self.both(word);
-            }
-            Effect::Programs | Effect::Linker | Effect::Pass => self.pass(word, value, separate),
-        }
-        Ok(())
-    }
-
-    fn deps_word(&mut self, word: &str, value: &str, separate: bool) {
-        self.deps_arguments.push(word.to_owned());
-        if separate {
-            self.deps_arguments.push(value.to_owned());
-        }
-    }
-
-    fn pass(&mut self, word: &str, value: &str, separate: bool) {
-        self.arguments.push(word.to_owned());
-        if separate {
-            self.arguments.push(value.to_owned());
-        }
-        self.deps_word(word, value, separate);
-    }
-
-    /// The options for the preprocessor, which the reference puts at the end, one by one.
-    fn preprocessor_words(&mut self) -> Result<(), Reason> {
-        let words = std::mem::take(&mut self.preprocessor);
-        let mut at = 0;
-        while let Some(word) = words.get(at) {
-            at += 1;
-            let push = |this: &mut Self, text: &str, deps: Option<&str>| {
-                this.arguments.extend(["-Xpreprocessor".to_owned(), text.to_owned()]);
-                if let Some(deps) = deps {
-                    this.deps_arguments.extend(["-Xpreprocessor".to_owned(), deps.to_owned()]);
-                }
-            };
-            match word.as_str() {
-                "-MD" | "-MMD" => {
-                    // Here these two take the file as their value.
-                    self.deps = if word == "-MD" { Deps::All } else { Deps::User };
-                    let file = words.get(at).ok_or(Reason::Syntax)?;
-                    at += 1;
-                    self.deps_file = Some(file.clone());
-                    let path = self.rules.rewrite(file);
-                    push(self, word, None);
-                    push(self, &path, None);
-                }
-                "-MF" | "-MT" | "-MQ" => {
-                    let value = words.get(at).ok_or(Reason::Syntax)?;
-                    at += 1;
-                    if word == "-MF" {
-                        self.deps_file = Some(value.clone());
-                    }
-                    let path = self.rules.rewrite(value);
-                    push(self, word, None);
-                    push(self, &path, None);
-                }
-                "-MP" | "-MG" | "-MV" => push(self, word, None),
-                "-M" | "-MM" | "-E" => return Err(Reason::DependenciesOnly),
-                _ => match flags::find(word, self.is_clang) {
-                    Some((flag, value))
-                        if matches!(
-                            flag.effect,
-                            Effect::Directory | Effect::IncludeFile | Effect::Path
-                        ) =>
-                    {
-                        let inline = value.is_some();
-                        let value = match value {
-                            Some(value) => value.to_owned(),
-                            None => {
-                                at += 1;
-                                words.get(at - 1).ok_or(Reason::Syntax)?.clone()
-                            }
-                        };
-                        match flag.effect {
-                            Effect::Directory => self.directories.push(value.clone()),
-                            Effect::IncludeFile => self.forced.push(value.clone()),
-                            _ => {}
-                        }
-                        let path = self.rules.rewrite(&value);
-                        if inline {
-                            push(self, &format!("{}{path}", flag.name), Some(word));
-                        } else {
-                            push(self, word, Some(word));
-                            push(self, &path, Some(&value));
-                        }
-                    }
-                    Some((flag, _)) if matches!(flag.effect, Effect::Refuse(_)) => {
-                        return Err(Reason::Dump);
-                    }
-                    _ => push(self, word, Some(word)),
-                },
-            }
-        }
-        Ok(())
-    }
-
-    fn finish(mut self, context: &Context<'_>, expanded: &Expanded) -> Result<Parsed, Reason> {
-        self.preprocessor_words()?;
-        if self.inputs.is_empty() {
-            return Err(Reason::NoInput);
-        }
-        let kind = if self.compile {
-            Kind::Compile
-        } else if self.inputs.iter().all(|(_, kind)| *kind == InputKind::Header) {
-            // A precompiled header needs no `-c`.
-            Kind::Compile
-        } else {
-            Kind::Link
-        };
-        if kind == Kind::Compile && self.inputs.iter().any(|(_, kind)| *kind == InputKind::Object) {
-            self.inputs.retain(|(_, kind)| *kind != InputKind::Object);
-            if self.inputs.is_empty() {
-                return Err(Reason::NoOutput);
-            }
-        }
-        if kind == Kind::Link && self.anywhere {
-            self.maps = self.map_files(&expanded.words)?;
-        }
-        let writes_map = !self.maps.is_empty();
-        let profile = self.profile(kind, &expanded.words)?;
-        let products = match context.outputs_named {
-            true => Vec::new(),
-            false => self.products(kind)?,
-        };
-        let deps_file = match self.deps {
-            Deps::None => None,
-            _ => self.deps_file.clone().or_else(|| {
-                products.iter().find(|p| p.local.ends_with(".d")).map(|p| p.local.clone())
-            }),
-        };
-        let rewritten = if context.local_defaults {
-            Vec::new()
-        } else {
-            self.rewritten
-                .into_iter()
-                .map(|(name, words)| Rewritten { name, content: words.join(" ") })
-                .collect()
-        };
-        if rewritten.iter().any(|file: &Rewritten| file.content.contains(['"', '\'', '\\'])) {
-            // Joined by spaces, such words would be read back as others.
-            return Err(Reason::Response);
-        }
-        let response_files = if context.local_defaults {
-            expanded.files.iter().chain(&expanded.nested).cloned().collect()
-        } else {
-            Vec::new()
-        };
-        Ok(Parsed {
-            kind,
-            arguments: self.arguments,
-            deps_arguments: self.deps_arguments,
-            words: expanded.words.clone(),
-            inputs: self.inputs,
-            named_inputs: self.named_inputs,
-            forced: self.forced,
-            products,
-            deps: self.deps,
-            deps_file,
-            passages: self.passages,
-            directories: if self.empty_directories { self.directories } else { Vec::new() },
-            rewritten,
-            response_files,
-            recorded: self.recorded,
-            native: self.native,
-            writes_map,
-            profile,
-        })
-    }
-}
-
-/// Frontend options that name files or load code.
-const FRONTEND_FILES: &[&str] = &[
-    "-load",
-    "-plugin",
-    "-add-plugin",
-    "-include-pch",
-    "-emit-",
-    "-fmodule",
-    "-dependency",
-    "-diagnostic-log",
-    "-serialize",
-    "-o",
-    "-stats",
-    "-header-include",
-    "-main-file",
-];
-
-/// Assembler options that write or read further files.
-fn is_listing(word: &str) -> bool {
-    word.starts_with('@')
-        || word.starts_with("--MD")
-        || word == "-o"
-        || (word.starts_with("-a") && !word.starts_with("-alternate"))
+    let response_files = if context.local_defaults {
+        expanded.files.iter().chain(&expanded.nested).cloned().collect()
+    } else {
+        Vec::new()
+    };
+    Ok(Parsed {
+        kind,
+        arguments: draft.arguments,
+        deps_arguments: draft.deps_arguments,
+        words: expanded.words.clone(),
+        inputs: draft.inputs,
+        named_inputs: draft.named_inputs,
+        forced: draft.forced,
+        products,
+        deps: draft.deps,
+        deps_file,
+        passages: draft.passages,
+        directories: if draft.empty_directories { draft.directories } else { Vec::new() },
+        rewritten,
+        response_files,
+        recorded: draft.recorded,
+        native: draft.native,
+        writes_map,
+        profile,
+    })
 }
 
 #[cfg(test)]

@@ -3,7 +3,8 @@
 use crate::paths;
 use crate::reason::Reason;
 
-use super::parse::{Deps, Draft, Kind};
+use super::draft::Draft;
+use super::kind::{Deps, Kind};
 use super::sources::InputKind;
 
 /// A file that the command writes.
@@ -70,21 +71,21 @@ impl Draft<'_> {
         if self.deps != Deps::None {
             match &self.deps_file {
                 Some(file) => locals.push(file.clone()),
-                None => locals.extend(stems.iter().map(|stem| with_suffix(stem, "d"))),
+                None => locals.extend(stems.iter().map(|stem| paths::with_suffix(stem, "d"))),
             }
         }
         if self.coverage {
             match &self.profile_note {
                 Some(file) => locals.push(file.clone()),
-                None => locals.extend(stems.iter().map(|stem| with_suffix(stem, "gcno"))),
+                None => locals.extend(stems.iter().map(|stem| paths::with_suffix(stem, "gcno"))),
             }
         }
         let only_headers = compiled.iter().all(|(_, kind)| *kind == InputKind::Header);
         if self.split_dwarf && !only_headers {
-            locals.extend(stems.iter().map(|stem| with_suffix(stem, "dwo")));
+            locals.extend(stems.iter().map(|stem| paths::with_suffix(stem, "dwo")));
         }
         if self.stack_usage {
-            locals.extend(stems.iter().map(|stem| with_suffix(stem, "su")));
+            locals.extend(stems.iter().map(|stem| paths::with_suffix(stem, "su")));
         }
     }
 
@@ -142,18 +143,7 @@ fn default_output(path: &str, kind: InputKind) -> String {
     if kind == InputKind::Header {
         return format!("{path}.gch");
     }
-    with_suffix(paths::file_name(path), "o")
-}
-
-/// The path with the suffix of its last name, if it has one, replaced.
-pub(crate) fn with_suffix(path: &str, suffix: &str) -> String {
-    let name = paths::file_name(path);
-    let above = &path[..path.len() - name.len()];
-    let stem = match name.rfind('.') {
-        Some(0) | None => name,
-        Some(at) => &name[..at],
-    };
-    format!("{above}{stem}.{suffix}")
+    paths::with_suffix(paths::file_name(path), "o")
 }
 
 #[cfg(test)]
@@ -161,10 +151,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn suffixes() {
-        assert_eq!(with_suffix("x.y/b.o", "d"), "x.y/b.d");
-        assert_eq!(with_suffix("x.y/b", "d"), "x.y/b.d");
-        assert_eq!(with_suffix("a.b.c", "d"), "a.b.d");
+    fn outputs_that_are_not_named() {
         assert_eq!(default_output("s/a.cpp", InputKind::Source), "a.o");
         assert_eq!(default_output("s/a.h", InputKind::Header), "s/a.h.gch");
     }

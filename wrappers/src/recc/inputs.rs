@@ -4,9 +4,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::command::flags::{self, Effect, Shape};
-use crate::command::parse::Kind;
 use crate::command::sources::InputKind;
-use crate::command::{Compiler, Parsed};
+use crate::command::{Compiler, Kind, Parsed};
 use crate::engine::{Gathered, Inputs};
 use crate::link::driver;
 use crate::link::search::{self, LinkInputs, Search};

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use crate::command::products::with_suffix;
 use crate::command::response;
 use crate::engine::aside::InPlace;
 use crate::engine::{Engine, Outcome};
@@ -332,7 +331,7 @@ impl Reading {
         }
         for also in spec.also.iter().filter(|also| set(&also.with)) {
             let first = self.outputs.first().ok_or(Reason::NoOutput)?.clone();
-            let without = with_suffix(&first, "");
+            let without = paths::with_suffix(&first, "");
             let without = without.trim_end_matches('.').to_owned();
             let suffix = &first[first.len().min(without.len())..];
             for template in &also.outputs {
