@@ -1,6 +1,7 @@
 //! What all wrappers do: look the action up, write its outputs; or run it, and store its result.
 
 pub mod aside;
+mod before;
 mod deliver;
 mod directories;
 mod explain;
@@ -12,6 +13,7 @@ mod only_count;
 mod place;
 mod runner;
 mod shared;
+mod telling;
 mod there;
 mod verify;
 
@@ -30,6 +32,7 @@ use crate::action::{self, Formed, Parts};
 use crate::cache::{Cache, CacheError};
 use crate::command::Product;
 use crate::manifest::{Change, Key, Likeness, Manifest, Variant, Verdict};
+use crate::paths;
 use crate::reason::Reason;
 use crate::run;
 use crate::search_path::SearchPath;
@@ -109,15 +112,19 @@ pub struct Job {
     pub in_place: Option<InPlace>,
 }
 
+/// Stands for the name of the file that a run is to write its inputs to. No word of a command can
+/// have it.
+pub const OWN_LIST: &str = "\0";
+
 /// A command whose run tells its inputs.
 #[derive(Clone, Debug)]
 pub struct Cold {
-    /// The command that is run, so that it writes what is wanted. `{}` stands for the file.
+    /// The command that is run, so that it writes what is wanted; [`OWN_LIST`] in it.
     pub real: Vec<String>,
     /// Variables that it gets besides; the same.
     pub environment: Vec<(String, String)>,
-    /// The file that the command writes anyway.
-    pub own: Option<String>,
+    /// The files that the command writes anyway, instead.
+    pub own: Vec<String>,
     /// Inputs that are not in it.
     pub besides: Vec<String>,
     /// The command would have written another: [`Inputs::write_rule`].
@@ -154,8 +161,14 @@ pub trait Inputs {
     /// Why the command is not cached.
     fn find(&mut self) -> Result<Gathered, Reason>;
 
-    /// Where headers are searched, without the inputs.
-    fn search_path(&mut self) -> Option<SearchPath>;
+    /// What a run that tells what it reads does not tell: libraries, what must not appear, where
+    /// headers are searched.
+    ///
+    /// # Errors
+    /// Why the command is not cached.
+    fn besides(&mut self) -> Result<Gathered, Reason> {
+        Ok(Gathered::default())
+    }
 
     /// Writes the dependency file that the command was to write, from the one with all inputs;
     /// answers whether that could be done.
@@ -182,6 +195,8 @@ struct Remembered {
     place: Option<PathBuf>,
     /// Its key at the endpoint, if it means the same on other machines.
     shared: Option<Key>,
+    /// The sources that the command names.
+    named: Vec<String>,
 }
 
 impl Remembered {
@@ -203,12 +218,21 @@ impl Remembered {
     /// Keeps what was learned, here and, if results are stored there, at the endpoint.
     fn remember(mut self, variant: Option<Variant>, cache: Option<&Cache>) {
         let Some(variant) = variant else { return };
-        self.manifest.remember(variant);
+        self.manifest.remember(variant, &self.named);
         self.save();
         if let (Some(cache), Some(key)) = (cache, &self.shared) {
             shared::store(cache, key, &self.manifest);
         }
     }
+}
+
+/// A command whose inputs its own run is to tell.
+struct Unknown<'a> {
+    inputs: &'a mut dyn Inputs,
+    stats: &'a mut StatCache,
+    remembered: Remembered,
+    /// The action, if the run reads what an earlier one did.
+    likely: Option<Known>,
 }
 
 /// An action whose inputs are known.
@@ -334,7 +358,8 @@ impl Engine<'_> {
             && settings.embedded
             && let Some(cold) = self.tells(cache, job)
         {
-            return self.run_cold(cache, job, cold, inputs, stats, remembered);
+            let unknown = Unknown { inputs, stats, remembered, likely: None };
+            return self.run_cold(cache, job, cold, unknown);
         }
         if let Some((likeness, known)) = self.edited(job, &remembered.manifest, stats) {
             let certain = likeness == Likeness::SameFiles;
@@ -352,8 +377,20 @@ impl Engine<'_> {
             // It may read other files now, and their action may be known, too. Without somebody who
             // executes in advance that is not worth a run of the preprocessor.
             if let Some(cold) = self.tells(cache, job).filter(|_| !settings.primed) {
-                return self.run_cold(cache, job, cold, inputs, stats, remembered);
+                let steady = |variant: &Variant| variant.steadiness.by_names;
+                let likely = known.variant.as_ref().is_some_and(steady).then_some(known);
+                let unknown = Unknown { inputs, stats, remembered, likely };
+                return self.run_cold(cache, job, cold, unknown);
             }
+        }
+        // What its source never was before was never stored either.
+        if settings.embedded
+            && !settings.primed
+            && self.is_new_source(&remembered, stats)
+            && let Some(cold) = self.tells(cache, job)
+        {
+            let unknown = Unknown { inputs, stats, remembered, likely: None };
+            return self.run_cold(cache, job, cold, unknown);
         }
         let known = match self.gather(job, inputs, stats) {
             Ok(known) => known,
@@ -532,6 +569,19 @@ impl Engine<'_> {
         self.session.log.debug(format_args!("manifest does not hold: {change}"));
     }
 
+    /// Whether the command has a manifest, and its source never was what it is now.
+    fn is_new_source(&self, remembered: &Remembered, stats: &mut StatCache) -> bool {
+        let local = |path: &String| PathBuf::from(paths::absolute(path, &self.session.directory));
+        let digests: Option<Vec<Digest>> = remembered
+            .named
+            .iter()
+            .map(|path| stats.know(&local(path)).ok().map(|known| known.digest))
+            .collect();
+        digests.is_some_and(|digests| {
+            remembered.place.is_some() && remembered.manifest.sources.are_new(digests.iter())
+        })
+    }
+
     /// What is known about the command from earlier.
     fn remembered(&self, job: &Job) -> Remembered {
         if !job.manifest || !self.session.settings.manifest {
@@ -542,7 +592,8 @@ impl Engine<'_> {
         let manifest = place.as_deref().map(Manifest::load).unwrap_or_default();
         // Elsewhere the same command is only the same with the same toolchain.
         let shared = job.machine.is_empty().then_some(key);
-        Remembered { manifest, place, shared }
+        let named = job.sources.as_ref().map(|sources| sources.named.clone()).unwrap_or_default();
+        Remembered { manifest, place, shared, named }
     }
 
     fn form(

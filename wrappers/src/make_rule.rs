@@ -65,29 +65,45 @@ fn words(text: &str) -> Vec<String> {
     words
 }
 
-/// A rule as gcc lays it out.
+/// Whose way to break lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// gcc: at most 72 columns, of names as they are quoted.
+    Gcc,
+    /// clang: at most 75 columns and the backslash, of names as they are.
+    Clang,
+}
+
+/// A rule as a compiler lays it out.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GccRule {
+pub struct Rule {
+    layout: Layout,
     /// As they stand there, quoted.
     targets: Vec<String>,
     /// As they stand there, quoted.
     prerequisites: Vec<String>,
-    /// Whether each prerequisite but the first has an empty rule of its own (`-MP`).
-    phony: bool,
+    /// What stands before the empty rule that each prerequisite but the first has (`-MP`), if
+    /// they have one: older clangs leave a line empty.
+    phony: Option<&'static str>,
 }
 
-impl GccRule {
-    /// Reads a rule; `None` if gcc would have laid it out otherwise.
+impl Rule {
+    /// Reads a rule; `None` if that compiler would have laid it out otherwise.
     #[must_use]
-    pub fn read(text: &str) -> Option<Self> {
+    pub fn read(text: &str, layout: Layout) -> Option<Self> {
         let joined = text.replace("\\\n", " ");
         let (line, rest) = joined.split_once('\n')?;
         let prerequisites = after_target(line)?;
         let targets = line[..line.len() - prerequisites.len()].strip_suffix(':')?;
         let rule = Self {
+            layout,
             targets: quoted(targets),
             prerequisites: quoted(prerequisites),
-            phony: !rest.is_empty(),
+            phony: match rest.as_bytes() {
+                [] => None,
+                [b'\n', ..] => Some("\n"),
+                _ => Some(""),
+            },
         };
         (rule.text() == text).then_some(rule)
     }
@@ -103,11 +119,25 @@ impl GccRule {
         self.prerequisites.retain(|quoted| words(quoted).iter().any(|name| wanted(name)));
     }
 
-    /// As gcc writes it: lines of at most 72 columns if the names allow it.
+    /// As the compiler writes it.
     #[must_use]
     pub fn text(&self) -> String {
-        const COLUMNS: usize = 72;
         let mut text = String::new();
+        match self.layout {
+            Layout::Gcc => self.as_gcc(&mut text),
+            Layout::Clang => self.as_clang(&mut text),
+        }
+        text.push('\n');
+        if let Some(before) = self.phony {
+            for name in self.prerequisites.iter().skip(1) {
+                text.extend([before, name, ":\n"]);
+            }
+        }
+        text
+    }
+
+    fn as_gcc(&self, text: &mut String) {
+        const COLUMNS: usize = 72;
         let add = |text: &mut String, names: &[String], mut column: usize| {
             for name in names {
                 if column > 0 {
@@ -123,15 +153,38 @@ impl GccRule {
             }
             column
         };
-        let column = add(&mut text, &self.targets, 0);
+        let column = add(text, &self.targets, 0);
         text.push(':');
-        add(&mut text, &self.prerequisites, column + 1);
-        text.push('\n');
-        for name in self.prerequisites.iter().skip(1).filter(|_| self.phony) {
-            text.push_str(name);
-            text.push_str(":\n");
+        add(text, &self.prerequisites, column + 1);
+    }
+
+    fn as_clang(&self, text: &mut String) {
+        const COLUMNS: usize = 75;
+        let mut column = 0;
+        for target in &self.targets {
+            if column == 0 {
+                column = target.len();
+            } else if column + target.len() + 2 > COLUMNS {
+                column = target.len() + 2;
+                text.push_str(" \\\n  ");
+            } else {
+                column += target.len() + 1;
+                text.push(' ');
+            }
+            text.push_str(target);
         }
-        text
+        text.push(':');
+        column += 1;
+        for name in &self.prerequisites {
+            let length: usize = words(name).iter().map(String::len).sum();
+            if column + length + 3 > COLUMNS {
+                text.push_str(" \\\n ");
+                column = 2;
+            }
+            text.push(' ');
+            text.push_str(name);
+            column += length + 1;
+        }
     }
 }
 
@@ -163,14 +216,29 @@ mod tests {
     #[test]
     fn rules_of_gcc_are_laid_out_as_gcc_does() {
         let text = "a.o: a.c /usr/include/stdc-predef.h inc/sp\\ ace.h /usr/include/stdio.h \\\n /usr/include/x86_64-linux-gnu/bits/libc-header-start.h b.h\ninc/x.h:\n";
-        assert_eq!(GccRule::read(text), None, "the phony rules are others");
+        assert_eq!(Rule::read(text, Layout::Gcc), None, "the phony rules are others");
         let text = text.replace("inc/x.h:\n", "/usr/include/stdc-predef.h:\ninc/sp\\ ace.h:\n/usr/include/stdio.h:\n/usr/include/x86_64-linux-gnu/bits/libc-header-start.h:\nb.h:\n");
-        let mut rule = GccRule::read(&text).expect("a rule");
+        let mut rule = Rule::read(&text, Layout::Gcc).expect("a rule");
         assert_eq!(rule.names()[2], "inc/sp ace.h");
         rule.keep(|name| !name.starts_with("/usr/"));
         assert_eq!(rule.text(), "a.o: a.c inc/sp\\ ace.h b.h\ninc/sp\\ ace.h:\nb.h:\n");
-        assert_eq!(GccRule::read("a.o:  a.c\n"), None);
-        assert_eq!(GccRule::read("a.o: a.c"), None);
+        assert_eq!(Rule::read("a.o:  a.c\n", Layout::Gcc), None);
+        assert_eq!(Rule::read("a.o: a.c", Layout::Gcc), None);
+    }
+
+    #[test]
+    fn rules_of_clang_are_laid_out_as_clang_does() {
+        let text = "out.o: a.c inc/first.h \\\n  inc/a_header_with_a_rather_long_name_so_that_lines_are_broken.h \\\n  inc/sp\\ ace.h /usr/lib/llvm-14/lib/clang/14.0.6/include/stddef.h\n";
+        let mut rule = Rule::read(text, Layout::Clang).expect("a rule");
+        assert_eq!(Rule::read(text, Layout::Gcc), None);
+        rule.keep(|name| name == "a.c" || name == "inc/sp ace.h");
+        assert_eq!(rule.text(), "out.o: a.c inc/sp\\ ace.h\n");
+        for before in ["", "\n"] {
+            let text = format!("a.o: a.c b.h c.h\n{before}b.h:\n{before}c.h:\n");
+            let mut rule = Rule::read(&text, Layout::Clang).expect("a rule");
+            rule.keep(|name| name != "b.h");
+            assert_eq!(rule.text(), format!("a.o: a.c c.h\n{before}c.h:\n"));
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! certain, because a preprocessor that finds the same files with the same content at every step
 //! takes the same steps. See `docs/manifest.md`.
 
+mod certain;
 mod check;
 mod compare;
 mod decide;
@@ -13,6 +14,7 @@ mod files;
 mod learn;
 mod outline;
 mod shadow;
+mod sources;
 
 use std::path::{Path, PathBuf};
 
@@ -21,12 +23,14 @@ use forerunner_merkle::Digest;
 use crate::bytes_io::{Reader, Writer, replace_file};
 use crate::stamp::{STAMP_BYTES, Stamp};
 
+pub use certain::unconditional;
 pub use check::{Change, Verdict};
 pub use compare::Likeness;
 pub use learn::{Learned, Learner};
 pub use outline::Outline;
+pub use sources::Sources;
 
-const MAGIC: &[u8] = b"forerunner manifest 2\n";
+const MAGIC: &[u8] = b"forerunner manifest 3\n";
 /// Bytes of the checksum at the end.
 const SUM_BYTES: usize = 16;
 /// Variants that are kept, the most recently used first.
@@ -56,6 +60,8 @@ pub struct Steadiness {
     pub by_names: bool,
     /// With the same directives in every input: these files are read and no others.
     pub by_directives: bool,
+    /// An input counts (`__COUNTER__`), which may decide something once directives are others.
+    pub counts: bool,
 }
 
 /// Names that do not exist in a directory.
@@ -89,6 +95,8 @@ pub struct Variant {
 pub struct Manifest {
     /// The most recently used first.
     pub variants: Vec<Variant>,
+    /// What the sources were, further back than variants reach.
+    pub sources: Sources,
 }
 
 /// What a manifest is found by: everything that the command line and the environment say.
@@ -144,8 +152,10 @@ impl KeyBuilder {
 }
 
 impl Manifest {
-    /// Puts a variant first; one for the same action goes.
-    pub fn remember(&mut self, variant: Variant) {
+    /// Puts a variant first; one for the same action goes. `sources` are those of its inputs that
+    /// the command names.
+    pub fn remember(&mut self, variant: Variant, sources: &[String]) {
+        self.sources.remember(&variant, sources);
         self.variants.retain(|old| old.action != variant.action);
         self.variants.insert(0, variant);
         self.variants.truncate(MOST_VARIANTS);
@@ -179,8 +189,10 @@ impl Manifest {
         writer.small(self.variants.len());
         for variant in &self.variants {
             digest(&mut writer, &variant.action);
-            writer.byte(u8::from(variant.steadiness.by_names));
-            writer.byte(u8::from(variant.steadiness.by_directives));
+            let Steadiness { by_names, by_directives, counts } = variant.steadiness;
+            for flag in [by_names, by_directives, counts] {
+                writer.byte(u8::from(flag));
+            }
             writer.small(variant.inputs.len());
             for input in &variant.inputs {
                 writer.text(&input.path);
@@ -199,6 +211,7 @@ impl Manifest {
                 group.names.iter().for_each(|name| writer.text(name));
             }
         }
+        self.sources.encode(&mut writer);
         let sum = blake3::hash(&writer.0);
         writer.0.extend_from_slice(&sum.as_bytes()[..SUM_BYTES]);
         writer.0
@@ -214,7 +227,7 @@ impl Manifest {
         let mut reader = Reader(content.strip_prefix(MAGIC)?);
         let count = reader.small()?;
         let variants = (0..count).map(|_| variant(&mut reader)).collect::<Option<Vec<_>>>()?;
-        Some(Self { variants })
+        Some(Self { variants, sources: Sources::decode(&mut reader)? })
     }
 }
 
@@ -226,8 +239,8 @@ fn variant(reader: &mut Reader<'_>) -> Option<Variant> {
         }
     };
     let action = read_digest(reader)?;
-    let steadiness =
-        Steadiness { by_names: reader.byte()? != 0, by_directives: reader.byte()? != 0 };
+    let mut flag = || Some(reader.byte()? != 0);
+    let steadiness = Steadiness { by_names: flag()?, by_directives: flag()?, counts: flag()? };
     let mut inputs = Vec::new();
     for _ in 0..reader.small()? {
         inputs.push(InputFact {
@@ -312,8 +325,9 @@ mod tests {
                 inputs: vec![input],
                 present: vec!["p.h".to_owned()],
                 absent: vec![group],
-                steadiness: Steadiness { by_names: true, by_directives: false },
+                steadiness: Steadiness { by_names: true, by_directives: false, counts: true },
             }],
+            sources: Sources::default(),
         }
     }
 
@@ -340,7 +354,7 @@ mod tests {
         let sample = sample().variants.remove(0);
         for number in 0..20_u8 {
             let action = DigestFunction::Sha256.digest(&[number % 10]);
-            manifest.remember(Variant { action, ..sample.clone() });
+            manifest.remember(Variant { action, ..sample.clone() }, &[]);
         }
         assert_eq!(manifest.variants.len(), MOST_VARIANTS);
         assert_eq!(manifest.variants[0].action, DigestFunction::Sha256.digest(&[9]));

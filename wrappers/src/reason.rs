@@ -62,7 +62,7 @@ reasons! {
     OutputPlace = "output_outside": "an output lies in a place unrelated to the current directory",
     OutputSpecial = "output_special": "an output is a device, a link or a directory",
     Plugin = "plugin": "a compiler plugin is used",
-    Precompiled = "precompiled": "a precompiled header is named in a form that is not supported",
+    Precompiled = "precompiled": "a precompiled header has times of files in it (clang), or is named in a form that is not supported",
     PreprocessOnly = "preprocess_only": "the command stops after preprocessing (-E)",
     Profile = "profile_data": "profile data is read whose files the command does not name",
     Response = "response_file": "a response file cannot be read or is not supported here",

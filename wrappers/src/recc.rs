@@ -1,5 +1,6 @@
 //! recc: compile and link commands.
 
+mod cold;
 mod force;
 mod inputs;
 mod narrow;
@@ -11,8 +12,8 @@ use crate::command::compiler::{self, LAUNCHERS};
 use crate::command::parse::Context;
 use crate::command::response;
 use crate::command::sources::InputKind;
-use crate::command::{Deps, Kind, Parsed, Product, parse};
-use crate::engine::{Cold, Engine, Job, Outcome, Sources};
+use crate::command::{Kind, Parsed, Product, parse};
+use crate::engine::{Engine, Job, Outcome, Sources};
 use crate::environment::{self, Reader};
 use crate::paths;
 use crate::reason::Reason;
@@ -173,16 +174,8 @@ fn understand<'a>(
         // The same program that was looked at, whatever PATH says to others.
         real[0].clone_from(&program);
     }
-    let compiled: Vec<&(String, InputKind)> = parsed
-        .inputs
-        .iter()
-        .filter(|(_, kind)| {
-            matches!(kind, InputKind::Source | InputKind::Header | InputKind::AssemblerCpp)
-        })
-        .collect();
-    let sources = (!compiled.is_empty()
-        || parsed.inputs.iter().any(|(_, kind)| *kind != InputKind::Object))
-    .then(|| Sources {
+    let compiles = parsed.inputs.iter().any(|(_, kind)| *kind != InputKind::Object);
+    let sources = compiles.then(|| Sources {
         named: parsed.inputs.iter().map(|(path, _)| path.clone()).collect(),
         forced: parsed.forced.clone(),
         precompiled: !is_clang,
@@ -220,7 +213,7 @@ fn understand<'a>(
         passages: parsed.passages.clone(),
         further_inputs: parsed.response_files.iter().chain(&parsed.named_inputs).cloned().collect(),
         possible_inputs: parsed.profile.files(&directories),
-        cold: cold(session, &parsed, &compiled, &real, is_clang),
+        cold: cold::of(session, &parsed, &real, is_clang),
         real,
         manifest: true,
         sources,
@@ -255,55 +248,4 @@ fn override_products(session: &Session, parsed: &Parsed) -> Vec<Product> {
     }
     let files = settings.output_files.iter();
     files.map(|path| Product { remote: path.clone(), local: path.clone() }).collect()
-}
-
-/// How a run can tell what it read, by options that change nothing else.
-fn cold(
-    session: &Session,
-    parsed: &Parsed,
-    compiled: &[&(String, InputKind)],
-    real: &[String],
-    is_clang: bool,
-) -> Option<Cold> {
-    let whole = parsed.kind == Kind::Compile
-        && !compiled.is_empty()
-        && compiled.len() == parsed.inputs.len();
-    if !whole || parsed.recorded || parsed.words.iter().any(|word| word == "-MG") {
-        return None;
-    }
-    let cold = Cold {
-        real: real.to_vec(),
-        environment: Vec::new(),
-        own: None,
-        besides: Vec::new(),
-        other_rule: false,
-    };
-    let more = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
-    match (parsed.deps, &parsed.deps_file) {
-        (Deps::None, _) if compiled.len() == 1 => {
-            let real = [real, &more(&["-MD", "-MF", "{}"])].concat();
-            Some(Cold { real, ..cold })
-        }
-        // gcc starts one compiler after the other, and each would write a file of its own; to this
-        // one they append. It names headers only.
-        (Deps::None, _) if !is_clang && !has_blanks(&session.settings.tmpdir) => Some(Cold {
-            environment: vec![("SUNPRO_DEPENDENCIES".to_owned(), "{} all".to_owned())],
-            besides: compiled.iter().map(|(path, _)| path.clone()).collect(),
-            ..cold
-        }),
-        (Deps::All, Some(file)) if compiled.len() == 1 => {
-            Some(Cold { own: Some(file.clone()), ..cold })
-        }
-        (Deps::User, Some(_)) if compiled.len() == 1 && !is_clang => {
-            let at = inputs::only_user_deps(session, parsed, real)?;
-            let mut real = [real, &more(&["-MF", "{}"])].concat();
-            real[at] = "-MD".to_owned();
-            Some(Cold { real, other_rule: true, ..cold })
-        }
-        _ => None,
-    }
-}
-
-fn has_blanks(path: &std::path::Path) -> bool {
-    path.to_string_lossy().contains([' ', '\t'])
 }

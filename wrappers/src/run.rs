@@ -74,9 +74,22 @@ pub fn capture(
 /// # Errors
 /// If it cannot be started.
 pub fn ask(program: &str, arguments: &[String]) -> io::Result<Captured> {
+    ask_with(program, arguments, &[])
+}
+
+/// The same with further variables.
+///
+/// # Errors
+/// If it cannot be started.
+pub fn ask_with(
+    program: &str,
+    arguments: &[String],
+    environment: &[(&str, &str)],
+) -> io::Result<Captured> {
     let begun = Instant::now();
-    let output =
-        Command::new(program).args(arguments).env("LC_ALL", "C").stdin(Stdio::null()).output()?;
+    let mut command = Command::new(program);
+    command.args(arguments).env("LC_ALL", "C").envs(environment.iter().copied());
+    let output = command.stdin(Stdio::null()).output()?;
     Ok(Captured {
         status: output.status,
         stdout: output.stdout,

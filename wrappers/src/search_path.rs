@@ -11,6 +11,8 @@ use crate::run;
 use crate::session::Session;
 
 const MAGIC: &[u8] = b"forerunner search path 1\n";
+/// The variable with directories that count as if `-I` named them.
+const USER_PATH: &str = "CPATH";
 
 /// Directories in the order in which they are searched.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,18 +25,30 @@ pub struct SearchPath {
     pub ignored: Vec<String>,
 }
 
+/// What is asked.
+pub struct Question<'a> {
+    /// The compiler.
+    pub program: &'a str,
+    /// Whose options it has.
+    pub family: Family,
+    /// The command.
+    pub parsed: &'a Parsed,
+    /// What is compiled.
+    pub kind: InputKind,
+    /// Whether it is C++.
+    pub cpp: bool,
+    /// Stands for the toolchain; without it nothing is remembered.
+    pub identity: &'a str,
+    /// Only the directories of the system: without `-I` and `CPATH`.
+    pub of_system: bool,
+}
+
 /// Asks the compiler, or remembers what it said.
 #[must_use]
-pub fn of(
-    session: &Session,
-    program: &str,
-    family: Family,
-    parsed: &Parsed,
-    kind: InputKind,
-    cpp: bool,
-    identity: &str,
-) -> Option<SearchPath> {
-    let arguments = arguments(parsed, family == Family::Clang, kind, cpp);
+pub fn of(session: &Session, question: &Question<'_>) -> Option<SearchPath> {
+    let &Question { program, identity, of_system, .. } = question;
+    let arguments = arguments(question);
+    let hidden = |name: &str| of_system && name == USER_PATH;
     let mut hasher = blake3::Hasher::new();
     for text in [program, identity, &session.directory]
         .into_iter()
@@ -44,7 +58,8 @@ pub fn of(
         hasher.update(text.as_bytes());
     }
     for name in environment::SEARCH {
-        hasher.update(session.variable(name).unwrap_or("\0").as_bytes());
+        let value = session.variable(name).filter(|_| !hidden(name));
+        hasher.update(value.unwrap_or("\0").as_bytes());
         hasher.update(b"\0");
     }
     let place =
@@ -56,7 +71,9 @@ pub fn of(
     {
         return Some(found);
     }
-    let shown = run::ask(program, &arguments).ok().filter(|shown| shown.code() == 0)?;
+    let cleared: &[(&str, &str)] = if of_system { &[(USER_PATH, "")] } else { &[] };
+    let shown = run::ask_with(program, &arguments, cleared).ok();
+    let shown = shown.filter(|shown| shown.code() == 0)?;
     let found = parse(&String::from_utf8_lossy(&shown.stderr))?;
     if let Some(place) = place {
         let mut writer = Writer(MAGIC.to_vec());
@@ -77,9 +94,10 @@ impl SearchPath {
 }
 
 /// The options of the command, without inputs and outputs, for a source that is empty.
-fn arguments(parsed: &Parsed, is_clang: bool, kind: InputKind, cpp: bool) -> Vec<String> {
+fn arguments(question: &Question<'_>) -> Vec<String> {
+    let is_clang = question.family == Family::Clang;
     let mut out = Vec::new();
-    let mut words = parsed.deps_arguments.iter().skip(1);
+    let mut words = question.parsed.deps_arguments.iter().skip(1);
     while let Some(word) = words.next() {
         if !word.starts_with('-') {
             continue;
@@ -98,15 +116,15 @@ fn arguments(parsed: &Parsed, is_clang: bool, kind: InputKind, cpp: bool) -> Vec
                 | Effect::Language
                 | Effect::Linker
                 | Effect::Input
-        );
+        ) || (question.of_system && flag.name == "-I");
         if !drop {
             out.push(word.clone());
             out.extend(value.cloned());
         }
     }
-    let language = match kind {
+    let language = match question.kind {
         InputKind::AssemblerCpp => "assembler-with-cpp",
-        _ if cpp => "c++",
+        _ if question.cpp => "c++",
         _ => "c",
     };
     out.extend(

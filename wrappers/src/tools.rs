@@ -17,7 +17,6 @@ use crate::engine::{Gathered, Inputs, Job};
 use crate::environment::{self, Reader};
 use crate::paths;
 use crate::reason::Reason;
-use crate::search_path::SearchPath;
 use crate::session::Session;
 use crate::settings::Work;
 use crate::toolchain;
@@ -57,10 +56,6 @@ pub struct Listed(Vec<String>);
 impl Inputs for Listed {
     fn find(&mut self) -> Result<Gathered, Reason> {
         Ok(Gathered { paths: std::mem::take(&mut self.0), ..Gathered::default() })
-    }
-
-    fn search_path(&mut self) -> Option<SearchPath> {
-        None
     }
 }
 

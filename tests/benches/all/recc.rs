@@ -123,6 +123,10 @@ impl Place {
         Some(command)
     }
 
+    fn launcher(&self, name: &str) -> Option<Command> {
+        if name == "ccache" { self.ccache() } else { self.sccache() }
+    }
+
     fn sccache(&self) -> Option<Command> {
         let program = peers().join("sccache/bin/sccache");
         let mut command = Command::new(&program);
@@ -146,16 +150,13 @@ fn over_casd(command: &mut Command, casd: &Casd) {
 fn hits(bench: &mut Bench, place: &Place, what: &str, line: Line<'_>) {
     let remove = || line.remove();
     let ours = || line.under(place.ours());
-    for (name, peer) in [("ccache", place.ccache()), ("sccache", place.sccache())] {
+    for name in ["ccache", "sccache"] {
         let case = format!("hit, {what}");
-        if peer.is_none() {
+        let launcher = || place.launcher(name);
+        if launcher().is_none() {
             bench.missing(&case, name);
             continue;
         }
-        let launcher = || match name {
-            "ccache" => place.ccache(),
-            _ => place.sccache(),
-        };
         let peer = || line.under(launcher().expect("it is there"));
         bench.pair(
             &case,
@@ -222,11 +223,25 @@ fn misses_of_lua(bench: &mut Bench, place: &Place, src: &Path) {
         bench.rounds = if file == "lvm.c" { FEW_ROUNDS } else { ROUNDS };
         let edited = Edited::new(src.join(file));
         let next = || edited.edit(edit);
+        let case = format!("miss, {what}");
+        let ours = || line.under(place.ours());
         bench.pair(
-            &format!("miss, {what}"),
-            &Timed::new("recc", || line.under(place.ours())).before(next),
+            &case,
+            &Timed::new("recc", ours).before(next),
             &Timed::new("gcc", || line.plain()).before(next),
         );
+        for name in ["ccache", "sccache"].into_iter().filter(|_| file == "small.c") {
+            let launcher = || place.launcher(name);
+            if launcher().is_none() {
+                bench.missing(&case, name);
+                continue;
+            }
+            bench.pair(
+                &case,
+                &Timed::new("recc", ours).before(next),
+                &Timed::new(name, || line.under(launcher().expect("it is there"))).before(next),
+            );
+        }
         std::fs::write(&edited.path, &edited.text).expect("a file");
     }
     let number = Cell::new(0);

@@ -41,8 +41,8 @@ pub struct Parsed {
     pub products: Vec<Product>,
     /// Whether and where it writes a dependency file.
     pub deps: Deps,
-    /// The dependency file, if it writes one.
-    pub deps_file: Option<String>,
+    /// The dependency files that it writes: one, or one for each source.
+    pub deps_files: Vec<String>,
     /// Directories whose existence matters even if they are empty.
     pub directories: Vec<String>,
     /// Directories that options name, so that their paths must lead somewhere.
@@ -81,11 +81,8 @@ pub struct Context<'a> {
 /// Why the command is not cached.
 pub fn parse(context: &Context<'_>, expanded: &Expanded) -> Result<Parsed, Reason> {
     let program = context.rules.rewrite_program(context.program);
-    let mut draft = Draft::new(
-        context.rules,
-        context.local_defaults,
-        context.compiler.family == Family::Clang,
-    );
+    let mut draft =
+        Draft::new(context.rules, context.local_defaults, context.compiler.family == Family::Clang);
     draft.arguments.push(program);
     draft.deps_arguments.push(context.program.to_owned());
     if !context.local_defaults && !expanded.nested.is_empty() {
@@ -149,6 +146,12 @@ fn finish(
             return Err(Reason::NoOutput);
         }
     }
+    // A precompiled header of clang has the times of the headers in it, and is refused with others.
+    let timeless = || expanded.words.iter().any(|word| word == "-fno-pch-timestamp");
+    let header = |(_, kind): &(String, InputKind)| *kind == InputKind::Header;
+    if draft.is_clang && draft.inputs.iter().any(header) && !timeless() {
+        return Err(Reason::Precompiled);
+    }
     if kind == Kind::Link && draft.anywhere {
         draft.maps = draft.map_files(&expanded.words)?;
     }
@@ -165,11 +168,13 @@ fn finish(
         true => Vec::new(),
         false => draft.products(kind)?,
     };
-    let deps_file = match draft.deps {
-        Deps::None => None,
-        _ => draft.deps_file.clone().or_else(|| {
-            products.iter().find(|p| p.local.ends_with(".d")).map(|p| p.local.clone())
-        }),
+    let deps_files = match (draft.deps, &draft.deps_file) {
+        (Deps::None, _) => Vec::new(),
+        (_, Some(file)) => vec![file.clone()],
+        (_, None) => {
+            let written = products.iter().filter(|product| product.local.ends_with(".d"));
+            written.map(|product| product.local.clone()).collect()
+        }
     };
     let rewritten = if context.local_defaults {
         Vec::new()
@@ -199,7 +204,7 @@ fn finish(
         forced: draft.forced,
         products,
         deps: draft.deps,
-        deps_file,
+        deps_files,
         passages: draft.passages,
         directories: if draft.empty_directories { draft.directories } else { Vec::new() },
         rewritten,
@@ -285,6 +290,7 @@ mod tests {
             ("gcc -c a.c -o", Reason::Syntax),
             ("gcc -fplugin=x.so -c a.c", Reason::Plugin),
             ("clang -ftime-trace -c a.c", Reason::TimeTrace),
+            ("clang -x c-header a.h -o a.pch", Reason::Precompiled),
         ] {
             assert_eq!(read(line, true).map(|_| ()), Err(reason), "{line}");
         }

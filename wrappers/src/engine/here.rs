@@ -5,24 +5,23 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use forerunner_merkle::{Digest, DigestFunction};
 use forerunner_proto::reapi::{ActionResult, ExecutedActionMetadata, OutputFile};
 use forerunner_reapi::Content;
 use prost_types::Timestamp;
 
 use crate::action::Formed;
 use crate::cache::{Cache, CacheError};
-use crate::make_rule;
 use crate::paths;
 use crate::reason::Reason;
 use crate::run::{self, Captured};
 use crate::settings::Work;
-use crate::stamp::{self, Stamp};
-use crate::stat_cache::{StatCache, digest_file, is_executable};
+use crate::stamp;
+use crate::stat_cache::is_executable;
 use crate::stats::Fate;
 
 use super::aside::Aside;
-use super::{Cold, Engine, Gathered, Inputs, Job, Known, Outcome, Remembered, deliver};
+use super::before::Before;
+use super::{Engine, Job, Known, Outcome, Remembered, deliver};
 
 /// Output of a tool up to this size stands in the result itself.
 const INLINE_BYTES: usize = 64 << 10;
@@ -46,14 +45,16 @@ impl Engine<'_> {
             return self.plainly(job);
         }
         let before = Before::of(&known.formed);
-        let _hold = cache.hold();
+        let mut hold = None;
         let mut uploaded = Ok(());
         let (captured, outcome) = if job.in_place.is_some() {
+            hold = cache.hold();
             // Inputs that the tool changes must be kept before it does.
             uploaded = self.upload_inputs(cache, &known.formed);
             self.run_tool(job)
         } else {
             self.run_tool_while(job, &job.real, &[], |engine| {
+                hold = cache.hold();
                 uploaded = engine.upload_inputs(cache, &known.formed);
             })
         };
@@ -83,105 +84,8 @@ impl Engine<'_> {
         }
         self.keep(cache, job, &known.formed, &captured);
         remembered.remember(known.variant, Some(cache));
+        drop(hold);
         outcome
-    }
-
-    /// Runs the tool so that it tells its inputs, and stores the result if nothing is in doubt.
-    pub(super) fn run_cold(
-        &mut self,
-        cache: &Cache,
-        job: &Job,
-        cold: &Cold,
-        inputs: &mut dyn Inputs,
-        stats: &mut StatCache,
-        remembered: Remembered,
-    ) -> Outcome {
-        let settings = &self.session.settings;
-        let file =
-            tempfile::Builder::new().prefix("recc-").suffix(".d").tempfile_in(&settings.tmpdir);
-        let Ok(file) = file else {
-            return self.uncached_job(job, Reason::DepsFailed);
-        };
-        let shown = file.path().to_string_lossy().into_owned();
-        let real: Vec<String> = cold.real.iter().map(|word| word.replace("{}", &shown)).collect();
-        let environment: Vec<(&str, String)> = cold
-            .environment
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.replace("{}", &shown)))
-            .collect();
-        // What changed before this moment must differ in time from what changes after it.
-        while stamp::file_clock() <= self.session.begun_tick {
-            std::thread::sleep(Duration::from_micros(500));
-        }
-        let started = stamp::file_clock();
-        let (captured, outcome) = self.run_tool_while(job, &real, &environment, |_| ());
-        let Some(captured) = captured else { return outcome };
-        let wrote = file.path().metadata().is_ok_and(|metadata| metadata.len() > 0);
-        let due = cold.other_rule && (wrote || captured.code() == 0);
-        if due && !inputs.write_rule(file.path()) {
-            // Once more as it stands.
-            return self.uncached_job(job, Reason::DepsFailed);
-        }
-        if captured.code() != 0 {
-            self.count(&job.label, Fate::Miss, 0, captured.took);
-            return outcome;
-        }
-        let rule = cold.own.as_ref().map_or_else(
-            || file.path().to_owned(),
-            |own| PathBuf::from(paths::absolute(own, &self.session.directory)),
-        );
-        let stored = self.learn_from(job, cold, inputs, stats, &rule, started);
-        match stored {
-            Ok(known) => {
-                let _hold = cache.hold();
-                match self.upload_inputs(cache, &known.formed) {
-                    Ok(()) => {
-                        self.keep(cache, job, &known.formed, &captured);
-                        remembered.remember(known.variant, Some(cache));
-                    }
-                    Err(error) => {
-                        let log = &self.session.log;
-                        log.warning(format_args!("{error}; the result is not stored"));
-                        self.count(&job.label, Fate::Failed, 0, captured.took);
-                    }
-                }
-            }
-            Err(reason) => {
-                self.session.log.info(format_args!("{reason}: {}", reason.help()));
-                self.count(&job.label, Fate::Uncached(reason), 0, captured.took);
-            }
-        }
-        outcome
-    }
-
-    /// The action of a run that is over, from what it says that it read.
-    fn learn_from(
-        &mut self,
-        job: &Job,
-        cold: &Cold,
-        inputs: &mut dyn Inputs,
-        stats: &mut StatCache,
-        rule: &Path,
-        started: i64,
-    ) -> Result<Known, Reason> {
-        let text = std::fs::read_to_string(rule).map_err(|_| Reason::DepsFailed)?;
-        let mut listed = make_rule::prerequisites(&text);
-        if listed.is_empty() {
-            return Err(Reason::DepsFailed);
-        }
-        let missing = cold.besides.iter().filter(|path| !listed.contains(path));
-        listed.extend(missing.cloned().collect::<Vec<_>>());
-        let (possible, _) = self.possible(job);
-        for path in listed.iter().chain(&job.further_inputs).chain(&possible) {
-            let metadata = std::fs::metadata(paths::absolute(path, &self.session.directory))
-                .map_err(|_| Reason::InputChanged)?;
-            if Stamp::of(&metadata).ctime >= started {
-                return Err(Reason::InputChanged);
-            }
-        }
-        let gathered =
-            Gathered { paths: listed, search: inputs.search_path(), ..Gathered::default() };
-        self.known(job, &gathered, true, stats)
     }
 
     /// Runs the real tool and shows what it says.
@@ -190,7 +94,7 @@ impl Engine<'_> {
     }
 
     /// The same with these words and variables, and something else while it runs.
-    fn run_tool_while(
+    pub(super) fn run_tool_while(
         &mut self,
         job: &Job,
         real: &[String],
@@ -367,37 +271,5 @@ impl Engine<'_> {
         cache.upload(texts)?;
         cache.update(&formed.action, &result)?;
         Ok(Some(bytes))
-    }
-}
-
-fn same_digest(path: &Path, stamp: &Stamp, function: DigestFunction, digest: &Digest) -> bool {
-    digest_file(path, stamp, function).is_ok_and(|now| now == *digest)
-}
-
-/// The inputs as they were digested.
-struct Before(Vec<(PathBuf, Digest, Option<Stamp>)>);
-
-impl Before {
-    fn of(formed: &Formed) -> Self {
-        let stamp = |path: &Path| std::fs::metadata(path).ok().map(|m| Stamp::of(&m));
-        Self(formed.tree.files.iter().map(|(d, path)| (path.clone(), *d, stamp(path))).collect())
-    }
-
-    /// The first input that is no longer what it was. One whose last change is so recent that a
-    /// further one might not show is read again.
-    fn changed(&self, function: DigestFunction, in_place: impl Fn(&Path) -> bool) -> Option<&Path> {
-        let now = stamp::now();
-        self.0.iter().find_map(|(path, digest, before)| {
-            if in_place(path) {
-                return None;
-            }
-            let after = std::fs::metadata(path).ok().map(|metadata| Stamp::of(&metadata));
-            let same = after.is_some() && after == *before;
-            let certain = after.is_some_and(|stamp| stamp.is_settled(now));
-            let unchanged = same
-                && (certain
-                    || after.is_some_and(|stamp| same_digest(path, &stamp, function, digest)));
-            (!unchanged).then_some(path.as_path())
-        })
     }
 }

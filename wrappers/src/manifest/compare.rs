@@ -28,6 +28,7 @@ impl Variant {
             (false, false) => return None,
         };
         self.check_names(directory, stamp::now()).ok()?;
+        let mut by_pragma = false;
         let mut edited = Vec::new();
         for input in &mut self.inputs {
             let path = PathBuf::from(paths::absolute(&input.path, directory));
@@ -47,9 +48,12 @@ impl Variant {
                 return None;
             }
             let other = now.directives.is_none() || now.directives != before.directives;
-            if other || decide::by_pragma(&text) {
+            let pragma = decide::by_pragma(&text);
+            if other || pragma {
                 likeness = Likeness::SameNames;
             }
+            by_pragma |= pragma;
+            self.steadiness.counts |= decide::counts(&text);
             input.outline = Some(now);
             if facts.once {
                 edited.push(known.digest);
@@ -61,6 +65,13 @@ impl Variant {
             self.inputs.iter().filter(|input| input.digest == *digest).nth(1).is_some()
         });
         let holds = likeness == Likeness::SameFiles || self.steadiness.by_names;
+        if likeness == Likeness::SameNames {
+            // With other directives a counter may decide, or another file with the content of one
+            // that is read once only be passed over.
+            let again = !edited.is_empty();
+            self.steadiness.by_directives &= !by_pragma && !self.steadiness.counts && !again;
+            self.steadiness.by_names &= !again;
+        }
         (holds && !twins).then_some(likeness)
     }
 }

@@ -143,6 +143,7 @@ impl<'a> Learner<'a> {
             // What was only asked for may be read next time, and nobody looked into it.
             by_names: alone && !self.shadows.found && self.present.is_empty(),
             by_directives: alone && !self.found.text_decides,
+            counts,
         };
         Ok(self.finish())
     }

@@ -4,7 +4,6 @@ use crate::command::{Product, compiler};
 use crate::engine::{Engine, Gathered, Inputs, Job, Outcome};
 use crate::environment::{self, Reader};
 use crate::reason::Reason;
-use crate::search_path::SearchPath;
 use crate::settings::Work;
 
 /// Nothing but what the settings name.
@@ -13,10 +12,6 @@ struct Named;
 impl Inputs for Named {
     fn find(&mut self) -> Result<Gathered, Reason> {
         Ok(Gathered::default())
-    }
-
-    fn search_path(&mut self) -> Option<SearchPath> {
-        None
     }
 }
 

@@ -9,14 +9,15 @@ use crate::command::{Compiler, Kind, Parsed};
 use crate::engine::{Gathered, Inputs};
 use crate::link::driver;
 use crate::link::search::{self, LinkInputs, Search};
-use crate::make_rule::{self, GccRule};
+use crate::make_rule::{self, Layout, Rule};
+use crate::manifest;
 use crate::paths;
 use crate::reason::Reason;
 use crate::run;
-use crate::search_path::{self, SearchPath};
+use crate::search_path::{self, Question, SearchPath};
 use crate::session::Session;
 
-use super::narrow;
+use super::{cold, narrow};
 
 /// A compiler and its command.
 pub(super) struct CompilerInputs<'a> {
@@ -30,43 +31,30 @@ pub(super) struct CompilerInputs<'a> {
 
 impl Inputs for CompilerInputs<'_> {
     fn find(&mut self) -> Result<Gathered, Reason> {
-        let mut gathered = Gathered { paths: self.compiled()?, ..Gathered::default() };
+        let mut paths = self.compiled()?;
+        let mut gathered = self.besides()?;
+        paths.append(&mut gathered.paths);
+        Ok(Gathered { paths, ..gathered })
+    }
+
+    fn besides(&mut self) -> Result<Gathered, Reason> {
+        let mut gathered = Gathered::default();
         if self.parsed.kind == Kind::Link {
             let linked = self.linked()?;
             gathered.absent = linked.absent;
-            gathered.paths.extend(linked.files);
+            gathered.paths = linked.files;
         }
         self.precompiled_by_name(&mut gathered.absent)?;
-        if self.session.settings.manifest && !self.session.settings.no_execute {
-            gathered.search = self.search_path();
+        let settings = &self.session.settings;
+        // It says also which inputs no list names.
+        if settings.local_defaults || (settings.manifest && !settings.no_execute) {
+            gathered.search = self.search_path(false);
         }
         Ok(gathered)
     }
 
-    fn search_path(&mut self) -> Option<SearchPath> {
-        let kinds: BTreeSet<(bool, bool)> = self
-            .preprocessed()
-            .map(|(path, kind)| (*kind == InputKind::AssemblerCpp, self.is_cpp(path)))
-            .collect();
-        if kinds.is_empty() {
-            return Some(SearchPath::default());
-        }
-        // Sources of several languages have several search paths.
-        let (assembler, cpp) = *kinds.first().filter(|_| kinds.len() == 1)?;
-        let kind = if assembler { InputKind::AssemblerCpp } else { InputKind::Source };
-        search_path::of(
-            self.session,
-            &self.program,
-            self.compiler.family,
-            &self.parsed,
-            kind,
-            cpp,
-            &self.identity,
-        )
-    }
-
     fn write_rule(&mut self, all: &Path) -> bool {
-        let Some(file) = self.parsed.deps_file.clone() else { return false };
+        let Some(file) = self.parsed.deps_files.first().cloned() else { return false };
         match self.narrowed(all) {
             Some(text) => {
                 let place = paths::absolute(&file, &self.session.directory);
@@ -77,34 +65,17 @@ impl Inputs for CompilerInputs<'_> {
     }
 }
 
-/// Options that move directories between the user's and the system's, or hide which is which.
-const UNCLEAR: &[&str] =
-    &["-I-", "--include", "-iwithprefix", "-Wp,", "-Xpreprocessor", "-isystem-"];
-
-/// Where in a command gcc's `-MMD` stands, if the rule it writes may follow from that of `-MD`.
-pub(super) fn only_user_deps(session: &Session, parsed: &Parsed, real: &[String]) -> Option<usize> {
-    let unclear = |word: &String| UNCLEAR.iter().any(|option| word.starts_with(option));
-    let moved = session.variable("CPATH").is_some_and(|value| !value.is_empty());
-    if moved || parsed.words.iter().any(unclear) {
-        return None;
-    }
-    let is_value = |at: usize| at > 0 && flags::takes_next(&real[at - 1], false);
-    let found = |name: &str| -> Vec<usize> {
-        (0..real.len()).filter(|at| real[*at] == name && !is_value(*at)).collect()
-    };
-    match (found("-MMD").as_slice(), found("-MD").is_empty()) {
-        ([at], true) => Some(*at),
-        _ => None,
-    }
-}
-
 impl CompilerInputs<'_> {
     /// The rule of `-MMD`, if it follows from that of `-MD`.
-    fn narrowed(&mut self, all: &Path) -> Option<String> {
-        let mut rule = GccRule::read(&std::fs::read_to_string(all).ok()?)?;
+    fn narrowed(&self, all: &Path) -> Option<String> {
+        let layout = if self.is_clang { Layout::Clang } else { Layout::Gcc };
+        let mut rule = Rule::read(&std::fs::read_to_string(all).ok()?, layout)?;
         let listed = rule.names();
-        let whole = self.search_path()?;
-        let system = self.system_path()?;
+        // clang may list files before the source.
+        let source = self.preprocessed().next().map(|(path, _)| path);
+        source.filter(|path| listed.first() == Some(path))?;
+        let whole = self.search_path(false)?;
+        let system = self.search_path(true)?;
         // The user's directories come first.
         let user = whole.angle.strip_suffix(system.angle.as_slice())?;
         let places = narrow::Places {
@@ -112,27 +83,11 @@ impl CompilerInputs<'_> {
             quote: &whole.quote,
             user,
             system: &system.angle,
+            lists_asked: self.is_clang,
         };
         let shown = narrow::shown(&listed, &self.parsed.forced, &places)?;
         rule.keep(|name| shown.contains(name));
         Some(rule.text())
-    }
-
-    /// Where headers of the system are searched: what is left without `-I`.
-    fn system_path(&mut self) -> Option<SearchPath> {
-        let mut words = self.parsed.deps_arguments.iter();
-        let mut kept = Vec::new();
-        while let Some(word) = words.next() {
-            match flags::find(word, false).filter(|(flag, _)| flag.name == "-I") {
-                Some((_, Some(_))) => {}
-                Some((_, None)) => drop(words.next()),
-                None => kept.push(word.clone()),
-            }
-        }
-        let whole = std::mem::replace(&mut self.parsed.deps_arguments, kept);
-        let found = self.search_path();
-        self.parsed.deps_arguments = whole;
-        found
     }
 
     /// Lets the compiler write the rule of `-MMD` without compiling.
@@ -143,7 +98,7 @@ impl CompilerInputs<'_> {
         let (mut output, mut named) = (None, false);
         let mut words = self.parsed.words.iter();
         while let Some(word) = words.next() {
-            let Some((flag, inline)) = flags::find(word, false) else { continue };
+            let Some((flag, inline)) = flags::find(word, self.is_clang) else { continue };
             let separate =
                 matches!(flag.shape, Shape::Separate | Shape::Either) && inline.is_none();
             let value = if separate { words.next().map(String::as_str) } else { inline };
@@ -154,6 +109,11 @@ impl CompilerInputs<'_> {
                 }
                 (Effect::Output, Some(value)) => output = Some(value.to_owned()),
                 (Effect::PassOnly, _) => arguments.push(word.clone()),
+                (Effect::PreprocessorList, Some(list)) => {
+                    // gcc's preprocessor does not know the object then.
+                    named |= !self.is_clang;
+                    arguments.extend(cold::without_file(list));
+                }
                 _ => {}
             }
         }
@@ -161,6 +121,30 @@ impl CompilerInputs<'_> {
             arguments.extend(["-MQ".to_owned(), output]);
         }
         run::capture(&self.program, &arguments, None, &[]).is_ok_and(|asked| asked.code() == 0)
+    }
+
+    /// Where headers are searched, or only those of the system.
+    fn search_path(&self, of_system: bool) -> Option<SearchPath> {
+        let kinds: BTreeSet<(bool, bool)> = self
+            .preprocessed()
+            .map(|(path, kind)| (*kind == InputKind::AssemblerCpp, self.is_cpp(path)))
+            .collect();
+        if kinds.is_empty() {
+            return Some(SearchPath::default());
+        }
+        // Sources of several languages have several search paths.
+        let (assembler, cpp) = *kinds.first().filter(|_| kinds.len() == 1)?;
+        let kind = if assembler { InputKind::AssemblerCpp } else { InputKind::Source };
+        let question = Question {
+            program: &self.program,
+            family: self.compiler.family,
+            parsed: &self.parsed,
+            kind,
+            cpp,
+            identity: &self.identity,
+            of_system,
+        };
+        search_path::of(self.session, &question)
     }
 
     fn preprocessed(&self) -> impl Iterator<Item = &(String, InputKind)> {
@@ -188,6 +172,10 @@ impl CompilerInputs<'_> {
             .collect();
         if self.preprocessed().next().is_none() {
             return Ok(found);
+        }
+        if self.lacks_header() {
+            // The compiler says so, and need not be asked twice.
+            return Err(Reason::DepsFailed);
         }
         let settings = &self.session.settings;
         // The reference adds clang's way to find gcc's files; here it counts as toolchain.
@@ -220,6 +208,44 @@ impl CompilerInputs<'_> {
             found.extend(crtbegin(&String::from_utf8_lossy(&asked.stderr)));
         }
         Ok(found)
+    }
+
+    /// Whether a source includes, whatever else is true, a file that is nowhere: half of what
+    /// `configure` compiles. That is certain, as is that the command fails.
+    fn lacks_header(&self) -> bool {
+        let generates = self.parsed.words.iter().any(|word| word.ends_with("-MG"));
+        if generates || self.session.settings.no_execute {
+            return false;
+        }
+        let directory = &self.session.directory;
+        let mut search = None;
+        self.preprocessed().any(|(source, kind)| {
+            if *kind == InputKind::AssemblerCpp {
+                return false;
+            }
+            let Ok(text) = std::fs::read(paths::absolute(source, directory)) else { return false };
+            let beside = &source[..source.len() - paths::file_name(source).len()];
+            manifest::unconditional(&text).iter().any(|mention| {
+                let Some(search) = search.get_or_insert_with(|| self.search_path(false)) else {
+                    return false;
+                };
+                let quote = std::iter::once(beside).chain(search.quote.iter().map(String::as_str));
+                let quote = quote.filter(|_| mention.quoted);
+                let mut places = quote.chain(search.angle.iter().map(String::as_str));
+                let is_there = |place: &str| {
+                    let path = match place {
+                        "" => mention.name.clone(),
+                        place => format!("{place}/{}", mention.name),
+                    };
+                    Path::new(&paths::absolute(&path, directory)).exists()
+                };
+                if mention.name.starts_with('/') {
+                    !Path::new(&mention.name).exists()
+                } else {
+                    !places.any(is_there)
+                }
+            })
+        })
     }
 
     /// What the linker reads.

@@ -2,9 +2,10 @@
 //! user wants to know.
 //!
 //! gcc leaves a file out if it, or the file that includes it first, comes from a directory of the
-//! system. Which file includes another is not in the rule. So this is only done where it makes no
-//! difference: where no file of the system names one that is not of the system, and each that is not is named by
-//! one of its kind. Anything else is left to the compiler.
+//! system; clang if that holds for each file that includes it. Which file includes another is not
+//! in the rule. So this is only done where it makes no difference: where no file of the system
+//! names one that is not of the system, and each that is not is named by one of its kind; or where
+//! nothing comes from the system. Anything else is left to the compiler.
 
 use std::collections::HashSet;
 
@@ -23,6 +24,8 @@ pub(super) struct Places<'a> {
     pub(super) user: &'a [String],
     /// Of the system.
     pub(super) system: &'a [String],
+    /// The compiler lists files that are only asked for (`__has_include`), as clang does.
+    pub(super) lists_asked: bool,
 }
 
 /// The files that `-MMD` lists, of those that `-MD` lists, the source first; `forced` are operands of
@@ -44,6 +47,16 @@ pub(super) fn shown<'a>(
     if user.iter().any(odd) || system.iter().any(|path| path.ends_with(".gch")) {
         return None;
     }
+    if system.is_empty() {
+        // Then only a file can say of itself that it is of the system.
+        for path in listed {
+            let text = std::fs::read(paths::absolute(path, places.directory)).ok()?;
+            if changes_its_kind(&text) {
+                return None;
+            }
+        }
+        return Some(listed.iter().map(String::as_str).collect());
+    }
     let known = Known { user: tidied(&user), system: tidied(&system), places };
     let mut explained = HashSet::new();
     for name in forced {
@@ -55,7 +68,7 @@ pub(super) fn shown<'a>(
         if facts.computed || facts.unclear || changes_its_kind(&text) {
             return None;
         }
-        for mention in facts.mentions.iter().filter(|mention| !mention.asked) {
+        for mention in facts.mentions.iter().filter(|it| places.lists_asked || !it.asked) {
             known.of_user(path, &mention.name, mention.quoted, &mut explained)?;
         }
     }
@@ -193,6 +206,7 @@ mod tests {
                 quote: &quote,
                 user: &user,
                 system: &system,
+                lists_asked: false,
             };
             let found = shown(&listed, &[], &places)?;
             Some(listed.iter().filter(|name| found.contains(name.as_str())).cloned().collect())
@@ -229,5 +243,9 @@ mod tests {
             fs::write(project.0.path().join(name), before).expect("written");
         }
         assert!(project.shown(&listed).is_some());
+        // Without any of the system it is not asked who names whom.
+        fs::write(project.0.path().join("a.c"), "#include NAME\n").expect("written");
+        assert_eq!(project.shown(&listed), None);
+        assert_eq!(project.shown(&["a.c", "b.h"]).expect("clear"), ["a.c", "b.h"]);
     }
 }

@@ -71,6 +71,16 @@ fn what_is_made_here_and_there_is_compared() {
         assert_eq!(said(&run("error", &compile)), Vec::<String>::new(), "{name}");
         let output = run("error", &["gcc", "-c", "t.c", "-o", "t.o"]);
         assert_eq!(output.status.code(), Some(1), "{name}: {output:?}");
+        place.write("out/.keep", "");
+        let directory = |level: &str| {
+            let mut recc = Command::new(&program);
+            on_host(&place, &mut recc, &url);
+            recc.args(&before).env("RECC_VERIFY", "1").env("RECC_LOG_LEVEL", level);
+            recc.env("RECC_OUTPUT_DIRECTORIES_OVERRIDE", "out");
+            recc.args(["gcc", "-c", "a.c", "-o", "out/a.o"]).output().expect("recc")
+        };
+        let output = directory("info");
+        eprintln!("{name}: {:?} {:#?}", output.status, said(&output));
         place.write("d.c", "const char *t = __TIME__ __TIMESTAMP__;\n");
         let output = run("error", &["gcc", "-c", "d.c", "-o", "d.o"]);
         let text = said(&output);
