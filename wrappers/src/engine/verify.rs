@@ -123,11 +123,7 @@ impl Engine<'_> {
     ) {
         if here.len() != there.len() {
             let kinds = if kind == "File" { "files" } else { "directories" };
-            differences.push(format!(
-                "Different number of output {kinds}: local {}, remote {}",
-                here.len(),
-                there.len()
-            ));
+            differences.push(format!("Different number of output {kinds}"));
             return;
         }
         let sorted = |found: &Found| {

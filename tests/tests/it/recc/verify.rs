@@ -71,16 +71,31 @@ fn what_is_made_here_and_there_is_compared() {
         assert_eq!(said(&run("error", &compile)), Vec::<String>::new(), "{name}");
         let output = run("error", &["gcc", "-c", "t.c", "-o", "t.o"]);
         assert_eq!(output.status.code(), Some(1), "{name}: {output:?}");
-        place.write("out/.keep", "");
+        place.write("out/x.h", "#define X 1\n");
         let directory = |level: &str| {
             let mut recc = Command::new(&program);
             on_host(&place, &mut recc, &url);
             recc.args(&before).env("RECC_VERIFY", "1").env("RECC_LOG_LEVEL", level);
             recc.env("RECC_OUTPUT_DIRECTORIES_OVERRIDE", "out");
-            recc.args(["gcc", "-c", "a.c", "-o", "out/a.o"]).output().expect("recc")
+            recc.env("RECC_OUTPUT_FILES_OVERRIDE", "out/a.o");
+            recc.args(["gcc", "-Iout", "-c", "e.c", "-o", "out/a.o"]).output().expect("recc")
         };
+        place.write("e.c", "#include <x.h>\nint e = X;\n");
+        let mut expected = match_of("out/a.o").to_vec();
+        // The reference does not count the directories that are here.
+        let of_reference = "recc verify: Different number of output directories";
+        let ours = name == "ours";
+        let matches = "recc verify: Directory digest match for 'out': …";
+        expected.push(if ours { matches } else { of_reference }.to_owned());
         let output = directory("info");
-        eprintln!("{name}: {:?} {:#?}", output.status, said(&output));
+        assert_eq!(said(&output), expected, "{name}");
+        assert_eq!(output.status.success(), ours, "{name}: {output:?}");
+        // A file that only this machine has.
+        place.write("out/more", "");
+        let differs = "recc verify: Directory digest mismatch for 'out': local … remote …";
+        let output = directory("error");
+        assert_eq!(said(&output), [if ours { differs } else { of_reference }], "{name}");
+        assert_eq!(output.status.code(), Some(1), "{name}: {output:?}");
         place.write("d.c", "const char *t = __TIME__ __TIMESTAMP__;\n");
         let output = run("error", &["gcc", "-c", "d.c", "-o", "d.o"]);
         let text = said(&output);
