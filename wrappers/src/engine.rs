@@ -11,6 +11,7 @@ mod jobserver;
 mod leftovers;
 mod only_count;
 mod place;
+mod remembered;
 mod runner;
 mod shared;
 mod telling;
@@ -31,7 +32,7 @@ use forerunner_proto::reapi::ActionResult;
 use crate::action::{self, Formed, Parts};
 use crate::cache::{Cache, CacheError};
 use crate::command::Product;
-use crate::manifest::{Change, Key, Likeness, Manifest, Variant, Verdict};
+use crate::manifest::{Change, Key, Likeness, Manifest, Sources as Contents, Variant, Verdict};
 use crate::paths;
 use crate::reason::Reason;
 use crate::run;
@@ -42,6 +43,7 @@ use crate::stat_cache::StatCache;
 use crate::stats::{self, Event, Fate};
 
 use aside::InPlace;
+use remembered::Remembered;
 
 /// How a run of a wrapper ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -187,45 +189,6 @@ pub struct Engine<'a> {
     pub err: &'a mut dyn Write,
 }
 
-/// A manifest and where it is kept.
-#[derive(Default)]
-struct Remembered {
-    manifest: Manifest,
-    /// The file, if there is a lasting place.
-    place: Option<PathBuf>,
-    /// Its key at the endpoint, if it means the same on other machines.
-    shared: Option<Key>,
-    /// The sources that the command names.
-    named: Vec<String>,
-}
-
-impl Remembered {
-    /// Asks the endpoint, if nothing is known here.
-    fn complete(&mut self, cache: &Cache) {
-        if let (true, Some(key)) = (self.manifest.variants.is_empty(), &self.shared)
-            && let Some(manifest) = shared::fetch(cache, key)
-        {
-            self.manifest = manifest;
-        }
-    }
-
-    fn save(&self) {
-        if let Some(place) = &self.place {
-            self.manifest.save(place);
-        }
-    }
-
-    /// Keeps what was learned, here and, if results are stored there, at the endpoint.
-    fn remember(mut self, variant: Option<Variant>, cache: Option<&Cache>) {
-        let Some(variant) = variant else { return };
-        self.manifest.remember(variant, &self.named);
-        self.save();
-        if let (Some(cache), Some(key)) = (cache, &self.shared) {
-            shared::store(cache, key, &self.manifest);
-        }
-    }
-}
-
 /// A command whose inputs its own run is to tell.
 struct Unknown<'a> {
     inputs: &'a mut dyn Inputs,
@@ -352,10 +315,13 @@ impl Engine<'_> {
                 Err(reason) => self.uncached_job(job, reason),
             };
         }
-        // A command that is new to the store was never stored there: it is not looked up.
-        let first = remembered.place.is_some() && remembered.manifest.variants.is_empty();
-        if first
-            && settings.embedded
+        remembered.sources = self.sources(job, stats);
+        // A command that is new to the store was never stored there: it is not looked up. Nor is one
+        // whose source never was what it is now, unless somebody executes in advance.
+        let first = remembered.manifest.variants.is_empty();
+        let is_new = settings.embedded && remembered.is_new();
+        if is_new
+            && first
             && let Some(cold) = self.tells(cache, job)
         {
             let unknown = Unknown { inputs, stats, remembered, likely: None };
@@ -383,10 +349,8 @@ impl Engine<'_> {
                 return self.run_cold(cache, job, cold, unknown);
             }
         }
-        // What its source never was before was never stored either.
-        if settings.embedded
+        if is_new
             && !settings.primed
-            && self.is_new_source(&remembered, stats)
             && let Some(cold) = self.tells(cache, job)
         {
             let unknown = Unknown { inputs, stats, remembered, likely: None };
@@ -569,17 +533,13 @@ impl Engine<'_> {
         self.session.log.debug(format_args!("manifest does not hold: {change}"));
     }
 
-    /// Whether the command has a manifest, and its source never was what it is now.
-    fn is_new_source(&self, remembered: &Remembered, stats: &mut StatCache) -> bool {
+    /// Stands for what the sources of a command are now.
+    fn sources(&self, job: &Job, stats: &mut StatCache) -> Option<u64> {
         let local = |path: &String| PathBuf::from(paths::absolute(path, &self.session.directory));
-        let digests: Option<Vec<Digest>> = remembered
-            .named
-            .iter()
-            .map(|path| stats.know(&local(path)).ok().map(|known| known.digest))
-            .collect();
-        digests.is_some_and(|digests| {
-            remembered.place.is_some() && remembered.manifest.sources.are_new(digests.iter())
-        })
+        let named = job.sources.iter().flat_map(|sources| &sources.named);
+        let digests = named.map(|path| Some(stats.know(&local(path)).ok()?.digest));
+        let digests: Option<Vec<Digest>> = digests.collect();
+        digests.map(|digests| Contents::content(&digests))
     }
 
     /// What is known about the command from earlier.
@@ -592,8 +552,7 @@ impl Engine<'_> {
         let manifest = place.as_deref().map(Manifest::load).unwrap_or_default();
         // Elsewhere the same command is only the same with the same toolchain.
         let shared = job.machine.is_empty().then_some(key);
-        let named = job.sources.as_ref().map(|sources| sources.named.clone()).unwrap_or_default();
-        Remembered { manifest, place, shared, named }
+        Remembered { manifest, place, shared, sources: None }
     }
 
     fn form(

@@ -152,10 +152,8 @@ impl KeyBuilder {
 }
 
 impl Manifest {
-    /// Puts a variant first; one for the same action goes. `sources` are those of its inputs that
-    /// the command names.
-    pub fn remember(&mut self, variant: Variant, sources: &[String]) {
-        self.sources.remember(&variant, sources);
+    /// Puts a variant first; one for the same action goes.
+    pub fn remember(&mut self, variant: Variant) {
         self.variants.retain(|old| old.action != variant.action);
         self.variants.insert(0, variant);
         self.variants.truncate(MOST_VARIANTS);
@@ -354,7 +352,7 @@ mod tests {
         let sample = sample().variants.remove(0);
         for number in 0..20_u8 {
             let action = DigestFunction::Sha256.digest(&[number % 10]);
-            manifest.remember(Variant { action, ..sample.clone() }, &[]);
+            manifest.remember(Variant { action, ..sample.clone() });
         }
         assert_eq!(manifest.variants.len(), MOST_VARIANTS);
         assert_eq!(manifest.variants[0].action, DigestFunction::Sha256.digest(&[9]));

@@ -221,6 +221,26 @@ fn a_compile_that_fails_costs_one_run() {
     }
 }
 
+/// What cannot be foreseen from the text has no manifest: its inputs are asked for each time.
+#[test]
+fn without_a_manifest_a_hit_costs_one_question() {
+    if peer("gcc", on_path("gcc")).is_none() || !spy::available() {
+        return;
+    }
+    let place = Place::new();
+    let line = Line { place: &place, compiler: "gcc", environment: &[], words: vec!["-c", "a.c"] };
+    let text = "#define X <stdio.h>\n#if __has_include(X)\nint a;\n#endif\n";
+    place.write("a.c", text);
+    line.step("at first", 1);
+    line.step("again", 1);
+    assert_eq!(place.figures(), (1, 1));
+    place.write("a.c", &format!("{text}int b;\n"));
+    line.step("edited", 1);
+    place.write("a.c", text);
+    line.step("as at first", 1);
+    assert_eq!(place.figures(), (2, 2));
+}
+
 /// No word of a command line is taken for the name of our list.
 #[test]
 fn words_of_the_command_stay_as_they_are() {
