@@ -28,6 +28,10 @@ const INLINE_BYTES: usize = 64 << 10;
 
 impl Engine<'_> {
     /// Runs the tool with inputs that are known, and stores the result if nothing is in doubt.
+    ///
+    /// Nothing is held meanwhile: each input would have to be marked as used anew. What an evictor
+    /// takes at this moment it could take in the next, and a result that lacks something is not
+    /// served.
     pub(super) fn run_here(
         &mut self,
         cache: &Cache,
@@ -45,16 +49,13 @@ impl Engine<'_> {
             return self.plainly(job);
         }
         let before = Before::of(&known.formed);
-        let mut hold = None;
         let mut uploaded = Ok(());
         let (captured, outcome) = if job.in_place.is_some() {
-            hold = cache.hold();
             // Inputs that the tool changes must be kept before it does.
             uploaded = self.upload_inputs(cache, &known.formed);
             self.run_tool(job)
         } else {
             self.run_tool_while(job, &job.real, &[], |engine| {
-                hold = cache.hold();
                 uploaded = engine.upload_inputs(cache, &known.formed);
             })
         };
@@ -84,7 +85,6 @@ impl Engine<'_> {
         }
         self.keep(cache, job, &known.formed, &captured);
         remembered.remember(known.variant, Some(cache));
-        drop(hold);
         outcome
     }
 

@@ -56,10 +56,8 @@ impl Engine<'_> {
             std::thread::sleep(Duration::from_micros(500));
         }
         let started = stamp::file_clock();
-        let mut hold = None;
         let mut uploaded = false;
         let (captured, outcome) = self.run_tool_while(job, &real, &environment, |engine| {
-            hold = cache.hold();
             let put = |known: &Known| engine.upload_inputs(cache, &known.formed).is_ok();
             uploaded = likely.as_ref().is_some_and(put);
         });
@@ -110,7 +108,6 @@ impl Engine<'_> {
                 self.count(&job.label, Fate::Uncached(reason), 0, captured.took);
             }
         }
-        drop(hold);
         outcome
     }
 
