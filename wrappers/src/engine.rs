@@ -447,6 +447,11 @@ impl Engine<'_> {
     ) -> Option<(Likeness, Known)> {
         let mut found = None;
         for variant in &manifest.variants {
+            // What the run itself tells needs no further candidate of the same files.
+            let same = |(_, known): &(Likeness, Variant)| known.has_inputs_of(variant);
+            if job.cold.is_some() && found.as_ref().is_some_and(same) {
+                continue;
+            }
             let mut variant = variant.clone();
             let Some(likeness) = variant.compare(&self.session.directory, stats) else { continue };
             let certain = likeness == Likeness::SameFiles;

@@ -16,9 +16,12 @@ mod outline;
 mod shadow;
 mod sources;
 
+use std::fs::File;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use forerunner_merkle::Digest;
+use nix::libc;
 
 use crate::bytes_io::{Reader, Writer, replace_file};
 use crate::stamp::{STAMP_BYTES, Stamp};
@@ -151,6 +154,15 @@ impl KeyBuilder {
     }
 }
 
+impl Variant {
+    /// Whether another reads the files of the same names.
+    #[must_use]
+    pub fn has_inputs_of(&self, other: &Self) -> bool {
+        self.inputs.len() == other.inputs.len()
+            && self.inputs.iter().zip(&other.inputs).all(|(one, two)| one.path == two.path)
+    }
+}
+
 impl Manifest {
     /// Puts a variant first; one for the same action goes.
     pub fn remember(&mut self, variant: Variant) {
@@ -165,12 +177,17 @@ impl Manifest {
         std::fs::read(path).ok().and_then(|bytes| Self::decode(&bytes)).unwrap_or_default()
     }
 
-    /// Writes it to a file.
+    /// Writes it to a file. One that is there is written over, which costs less than a new one: who
+    /// reads a part of it finds that the sum is wrong.
     pub fn save(&self, path: &Path) {
+        let bytes = self.encode(true);
+        if write_over(path, &bytes).is_ok() {
+            return;
+        }
         if let Some(folder) = path.parent() {
             let _made = std::fs::create_dir_all(folder);
         }
-        replace_file(path, &self.encode(true));
+        replace_file(path, &bytes);
     }
 
     /// As bytes; without stamps for use on other machines.
@@ -227,6 +244,12 @@ impl Manifest {
         let variants = (0..count).map(|_| variant(&mut reader)).collect::<Option<Vec<_>>>()?;
         Some(Self { variants, sources: Sources::decode(&mut reader)? })
     }
+}
+
+fn write_over(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let file = File::options().write(true).custom_flags(libc::O_NOFOLLOW).open(path)?;
+    file.write_all_at(bytes, 0)?;
+    file.set_len(bytes.len() as u64)
 }
 
 fn variant(reader: &mut Reader<'_>) -> Option<Variant> {

@@ -58,7 +58,9 @@ mod tests {
         let content =
             |text: &str| Sources::content(&[DigestFunction::Sha256.digest(text.as_bytes())]);
         let mut sources = Sources::default();
-        ["one", "two", "one"].map(|text| sources.remember(content(text)));
+        for text in ["one", "two", "one"] {
+            sources.remember(content(text));
+        }
         assert!(sources.has(content("one")) && sources.has(content("two")));
         assert!(!sources.has(content("three")));
         let mut writer = Writer::default();
