@@ -193,7 +193,9 @@ fn trees_are_staged_in_the_workspace() {
                 .option(more);
             let outcome = lab.run(program, &case);
             let left = std::fs::read_dir(folder.path()).expect("the workspace").count();
-            list.push((outcome.stdout, outcome.exit_status, left));
+            // The reference may end before its server has tidied up.
+            assert!(left == 0 || program != bin("buildbox-run"), "{more}: {left}");
+            list.push((outcome.stdout, outcome.exit_status));
         }
         list
     });
