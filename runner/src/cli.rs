@@ -119,12 +119,31 @@ pub(crate) struct Cli {
     pub(crate) remote: Remote,
     #[command(flatten)]
     pub(crate) asset: Asset,
-    /// Has no effect: images are not fetched.
+    /// Has no effect: images are not fetched from registries.
     #[arg(long, value_name = "FILE", value_parser = path())]
     pub(crate) oci_auth_token: Option<PathBuf>,
-    /// Has no effect: images are not fetched.
+    /// Has no effect: images are not fetched from registries.
     #[arg(long, value_name = "N")]
     pub(crate) num_parallel_layer_threads: Option<usize>,
+}
+
+/// The options for one server, whatever they are called.
+#[derive(Debug)]
+pub(crate) struct Given<'a> {
+    pub(crate) remote: Option<&'a str>,
+    pub(crate) instance: &'a str,
+    pub(crate) server_cert: Option<&'a PathBuf>,
+    pub(crate) client_key: Option<&'a PathBuf>,
+    pub(crate) client_cert: Option<&'a PathBuf>,
+    pub(crate) access_token: Option<&'a PathBuf>,
+    pub(crate) token_reload_interval: Option<Duration>,
+    pub(crate) googleapi_auth: bool,
+    pub(crate) credential_helper: Option<&'a PathBuf>,
+    pub(crate) retry_limit: u32,
+    pub(crate) retry_delay: u64,
+    pub(crate) retry_on_code: &'a [Code],
+    pub(crate) request_timeout: u64,
+    pub(crate) keepalive_time: u64,
 }
 
 macro_rules! connection {
@@ -191,6 +210,26 @@ macro_rules! connection {
         }
 
         impl $name {
+            /// What is common to all servers.
+            pub(crate) fn given(&self) -> Given<'_> {
+                Given {
+                    remote: self.$remote.as_deref(),
+                    instance: &self.$instance,
+                    server_cert: self.$server_cert.as_ref(),
+                    client_key: self.$client_key.as_ref(),
+                    client_cert: self.$client_cert.as_ref(),
+                    access_token: self.$access_token.as_ref(),
+                    token_reload_interval: self.$token_reload_interval,
+                    googleapi_auth: self.$googleapi_auth,
+                    credential_helper: self.$credential_helper.as_ref(),
+                    retry_limit: self.$retry_limit,
+                    retry_delay: self.$retry_delay,
+                    retry_on_code: &self.$retry_on_code,
+                    request_timeout: self.$request_timeout,
+                    keepalive_time: self.$keepalive_time,
+                }
+            }
+
             /// The options that were given and have no effect here.
             pub(crate) fn without_effect(&self) -> Vec<&'static str> {
                 [
@@ -209,7 +248,7 @@ macro_rules! connection {
 connection!(Remote, "the content store", "", remote instance server_cert client_key client_cert
     access_token token_reload_interval googleapi_auth credential_helper retry_limit retry_delay
     retry_on_code request_timeout min_throughput keepalive_time load_balancing_policy protocol);
-connection!(Asset, "the asset service, which is not used", "ra-", ra_remote ra_instance
+connection!(Asset, "the asset service, which knows container images", "ra-", ra_remote ra_instance
     ra_server_cert ra_client_key ra_client_cert ra_access_token ra_token_reload_interval
     ra_googleapi_auth ra_credential_helper ra_retry_limit ra_retry_delay ra_retry_on_code
     ra_request_timeout ra_min_throughput ra_keepalive_time ra_load_balancing_policy ra_protocol);
@@ -245,7 +284,6 @@ impl Cli {
         let mut list = self.remote.without_effect();
         list.extend(self.asset.without_effect());
         for (given, name) in [
-            (self.asset.ra_remote.is_some(), "--ra-remote"),
             (self.output_bypass_local_cache, "--output-bypass-local-cache"),
             (self.oci_auth_token.is_some(), "--oci-auth-token"),
             (self.num_parallel_layer_threads.is_some(), "--num-parallel-layer-threads"),
@@ -278,7 +316,8 @@ mod tests {
         let cli = Cli::try_parse_from(line.split_whitespace()).expect("options");
         assert_eq!(cli.remote.remote.as_deref(), Some("unix:/s"));
         assert_eq!(cli.partial_execution_metadata_file, Some(PathBuf::new()));
-        assert_eq!(cli.without_effect(), ["--ra-remote"]);
+        assert_eq!(cli.asset.given().remote, Some("unix:/s"));
+        assert!(cli.without_effect().is_empty());
     }
 
     #[test]

@@ -37,6 +37,9 @@ pub(crate) enum Failure {
     /// Trees that cannot be merged.
     #[error("cannot lay the input root over its base: {0}")]
     Merge(#[from] EditError),
+    /// A container image.
+    #[error("the platform property `container-image` asks for `{image}`: {why}")]
+    Image { image: String, why: &'static str },
     /// The sandbox.
     #[error("{0}")]
     Sandbox(#[from] SandboxError),

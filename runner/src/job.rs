@@ -10,6 +10,7 @@ use forerunner_reapi::Endpoint;
 use crate::failure::Failure;
 use crate::outputs::Outputs;
 use crate::platform::{Base, Platform};
+use crate::settings::Settings;
 
 /// A checked action.
 #[derive(Debug)]
@@ -119,16 +120,19 @@ impl Job {
     /// If a part that is needed for that is missing or malformed.
     pub(crate) async fn merge(
         &self,
+        settings: &Settings,
         endpoint: &Endpoint,
         forest: &mut Forest,
     ) -> Result<Digest, Failure> {
-        let base = match self.platform.base {
+        let tree = match &self.platform.base {
             None => return Ok(self.input_root),
-            Some(Base::Directory(digest)) => digest,
-            Some(Base::Tree(digest)) => {
-                let tree: reapi::Tree = endpoint.message(&digest).await?;
-                forest.insert_tree(&tree)?
-            }
+            Some(Base::Directory(digest)) => Err(*digest),
+            Some(Base::Tree(digest)) => Ok(*digest),
+            Some(Base::Image(image)) => Ok(image.tree(settings, &endpoint.config().tool).await?),
+        };
+        let base = match tree {
+            Err(directory) => directory,
+            Ok(tree) => forest.insert_tree(&endpoint.message::<reapi::Tree>(&tree).await?)?,
         };
         endpoint.load(forest, &[base, self.input_root]).await?;
         Ok(forest.merge(base, self.input_root)?)

@@ -8,6 +8,7 @@ mod cgroup;
 mod claim;
 mod cli;
 mod failure;
+mod image;
 mod job;
 mod log;
 mod logs;

@@ -5,6 +5,7 @@ use forerunner_proto::reapi;
 
 use crate::bounds::{self, Bounds};
 use crate::capability::Capabilities;
+use crate::image::Image;
 
 /// Our own property: the name under which the record of what a build used is kept.
 pub(crate) const ELEMENT: &str = "forerunnerElement";
@@ -40,12 +41,14 @@ pub(crate) struct Platform {
 }
 
 /// A tree under the input root.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Base {
     /// `chrootRootDigest`: a Directory.
     Directory(Digest),
     /// `chrootTreeDigest`: a Tree.
     Tree(Digest),
+    /// `container-image`: what an asset service knows of it.
+    Image(Image),
 }
 
 /// Why an action cannot be run here.
@@ -63,12 +66,6 @@ pub(crate) enum PlatformError {
          exclude each other, but the action has {0}"
     )]
     Exclusive(String),
-    /// An image that would have to be fetched.
-    #[error(
-        "the platform property `container-image` asks for the image `{0}`, which this runner \
-         cannot fetch; put its files into the content store and name them by `chrootRootDigest`"
-    )]
-    Image(String),
 }
 
 impl Platform {
@@ -76,7 +73,6 @@ impl Platform {
     pub(crate) fn parse(message: &reapi::Platform) -> Result<Self, PlatformError> {
         let mut platform = Self::default();
         let mut bases = Vec::new();
-        let mut image = None;
         for reapi::platform::Property { name, value } in &message.properties {
             let invalid = |why: String| PlatformError::Invalid {
                 name: name.clone(),
@@ -113,7 +109,7 @@ impl Platform {
                     bases.push(name.as_str());
                 }
                 "container-image" => {
-                    image = Some(value.clone());
+                    platform.base = Some(Base::Image(Image::parse(value).map_err(invalid)?));
                     bases.push(name.as_str());
                 }
                 "inject" => platform.inject.push(value.clone()),
@@ -142,10 +138,7 @@ impl Platform {
         if bases.len() > 1 {
             return Err(PlatformError::Exclusive(bases.join(", ")));
         }
-        match image {
-            Some(image) => Err(PlatformError::Image(image)),
-            None => Ok(platform),
-        }
+        Ok(platform)
     }
 }
 
@@ -249,7 +242,8 @@ mod tests {
     #[test]
     fn bases_exclude_each_other() {
         let digest = format!("{}/3", "a".repeat(64));
-        let error = parse(&[("chrootRootDigest", &digest), ("container-image", "x")])
+        let image = format!("x@sha256:{}", "a".repeat(64));
+        let error = parse(&[("chrootRootDigest", &digest), ("container-image", &image)])
             .expect_err("two bases")
             .to_string();
         for name in ["chrootRootDigest", "chrootTreeDigest", "container-image"] {

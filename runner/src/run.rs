@@ -153,7 +153,7 @@ impl Run<'_> {
     /// The tree that is staged. Of its directories only those are loaded that are needed to know;
     /// staging may have no need of the others.
     async fn tree(&self, job: &Job, forest: &mut Forest) -> Result<Digest, Failure> {
-        let root = job.merge(self.endpoint, forest).await?;
+        let root = job.merge(self.settings, self.endpoint, forest).await?;
         if self.settings.host_toolchain || self.endpoint.store().is_some() {
             toolchain::load(self.endpoint, forest, &root).await?;
         }

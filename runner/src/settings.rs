@@ -7,7 +7,7 @@ use forerunner_merkle::DigestFunction;
 use forerunner_reapi::{ClientIdentity, Connection, Credentials, Security};
 
 use crate::bounds::Bounds;
-use crate::cli::{self, Cli};
+use crate::cli::{Cli, Given};
 use crate::mount::BindMount;
 use crate::staging_mode::StagingMode;
 
@@ -28,6 +28,8 @@ pub(crate) struct Settings {
     pub(crate) action: PathBuf,
     pub(crate) action_result: Option<PathBuf>,
     pub(crate) connection: Option<Connection>,
+    /// The asset service.
+    pub(crate) assets: Option<Connection>,
     pub(crate) function: DigestFunction,
     pub(crate) local_cas: bool,
     pub(crate) workspace: Option<PathBuf>,
@@ -59,8 +61,9 @@ impl Settings {
     /// Checks what the options mean together.
     pub(crate) fn new(cli: &Cli) -> Result<Self, String> {
         let action = cli.action.clone().ok_or("`--action=FILE` is missing: it names the action")?;
-        let connection =
-            cli.remote.remote.as_deref().map(|url| connection(&cli.remote, url)).transpose()?;
+        let connection = connection(&cli.remote.given())?;
+        let assets = self::connection(&cli.asset.given())?;
+        let assets = assets.filter(|connection| !connection.url.is_empty());
         let log = |file: &Option<PathBuf>| match file {
             // As with the reference, files are not written then.
             _ if cli.no_logs_capture => Log::Inherit,
@@ -73,6 +76,7 @@ impl Settings {
             action,
             action_result: named(&cli.action_result),
             connection,
+            assets,
             function: cli.digest_function,
             local_cas: !cli.disable_localcas,
             workspace: named(&cli.workspace_path),
@@ -101,21 +105,22 @@ impl Settings {
     }
 }
 
-fn connection(options: &cli::Remote, url: &str) -> Result<Connection, String> {
+fn connection(options: &Given<'_>) -> Result<Option<Connection>, String> {
     let seconds = |seconds| (seconds > 0).then(|| Duration::from_secs(seconds));
-    Ok(Connection {
+    let Some(url) = options.remote else { return Ok(None) };
+    Ok(Some(Connection {
         url: url.to_owned(),
-        instance: options.instance.clone(),
+        instance: options.instance.to_owned(),
         retry_limit: options.retry_limit,
         retry_delay: Duration::from_millis(options.retry_delay),
-        retry_codes: options.retry_on_code.clone(),
+        retry_codes: options.retry_on_code.to_owned(),
         request_timeout: seconds(options.request_timeout),
         keepalive: seconds(options.keepalive_time),
         security: security(options)?,
-    })
+    }))
 }
 
-fn security(options: &cli::Remote) -> Result<Security, String> {
+fn security(options: &Given<'_>) -> Result<Security, String> {
     if options.googleapi_auth {
         return Err(
             "`--googleapi-auth`: the default credentials of Google's cloud are not looked \
@@ -124,23 +129,23 @@ fn security(options: &cli::Remote) -> Result<Security, String> {
                 .to_owned(),
         );
     }
-    let identity = match (&options.client_key, &options.client_cert) {
+    let identity = match (options.client_key, options.client_cert) {
         (Some(key), Some(cert)) => {
             Some(ClientIdentity { key: key.clone(), certificates: cert.clone() })
         }
         (None, None) => None,
         _ => return Err("`--client-key` and `--client-cert` belong together".to_owned()),
     };
-    let credentials = match (&options.access_token, &options.credential_helper) {
+    let credentials = match (options.access_token, options.credential_helper) {
         (Some(_), Some(_)) => {
             return Err("`--access-token` and `--credential-helper` exclude each other".to_owned());
         }
         (Some(file), None) => {
             Some(Credentials::Token { file: file.clone(), reload: options.token_reload_interval })
         }
-        (None, helper) => helper.clone().map(Credentials::Helper),
+        (None, helper) => helper.cloned().map(Credentials::Helper),
     };
-    Ok(Security { server_certificates: options.server_cert.clone(), identity, credentials })
+    Ok(Security { server_certificates: options.server_cert.cloned(), identity, credentials })
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! [`Endpoint`] is the one interface to both. What passes through it in whole messages keeps its
 //! unknown fields ([`forerunner_proto::Kept`]).
 
+mod asset;
 mod capabilities;
 mod config;
 mod endpoint;
@@ -20,6 +21,7 @@ mod server;
 mod stream;
 mod upload;
 
+pub use asset::AssetService;
 pub use capabilities::Capabilities;
 pub use config::{Config, Connection, LocalExecution, Remote, Tool};
 pub use endpoint::{Content, Endpoint};

@@ -23,6 +23,7 @@ mod runner_cgroup;
 mod runner_compliance;
 mod runner_escape;
 mod runner_hostile;
+mod runner_image;
 mod runner_kill;
 mod runner_options;
 mod runner_proxy;
