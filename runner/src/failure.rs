@@ -39,7 +39,7 @@ pub(crate) enum Failure {
     Merge(#[from] EditError),
     /// A container image.
     #[error("the platform property `container-image` asks for `{image}`: {why}")]
-    Image { image: String, why: &'static str },
+    Image { image: String, why: String },
     /// The sandbox.
     #[error("{0}")]
     Sandbox(#[from] SandboxError),

@@ -56,9 +56,11 @@ impl Image {
     /// # Errors
     /// If no asset service was named, or it does not know the image.
     pub(crate) async fn tree(&self, settings: &Settings, tool: &Tool) -> Result<Digest, Failure> {
-        let failed = |why: &'static str| Failure::Image { image: self.name.clone(), why };
-        let Some(connection) = &settings.assets else {
-            return Err(failed("no asset service is named: give `--ra-remote=URL`"));
+        let failed = |why: &str| Failure::Image { image: self.name.clone(), why: why.to_owned() };
+        let connection = match &settings.assets {
+            Ok(Some(connection)) => connection,
+            Ok(None) => return Err(failed("no asset service is named: give `--ra-remote=URL`")),
+            Err(why) => return Err(failed(why)),
         };
         let service = AssetService::open(connection, settings.function, tool)?;
         let found = service.blob(&self.name, &QUALIFIERS).await?;

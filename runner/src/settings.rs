@@ -28,8 +28,8 @@ pub(crate) struct Settings {
     pub(crate) action: PathBuf,
     pub(crate) action_result: Option<PathBuf>,
     pub(crate) connection: Option<Connection>,
-    /// The asset service.
-    pub(crate) assets: Option<Connection>,
+    /// The asset service, or why it cannot be asked: few actions need it.
+    pub(crate) assets: Result<Option<Connection>, String>,
     pub(crate) function: DigestFunction,
     pub(crate) local_cas: bool,
     pub(crate) workspace: Option<PathBuf>,
@@ -62,8 +62,8 @@ impl Settings {
     pub(crate) fn new(cli: &Cli) -> Result<Self, String> {
         let action = cli.action.clone().ok_or("`--action=FILE` is missing: it names the action")?;
         let connection = connection(&cli.remote.given())?;
-        let assets = self::connection(&cli.asset.given())?;
-        let assets = assets.filter(|connection| !connection.url.is_empty());
+        let assets = self::connection(&cli.asset.given())
+            .map(|assets| assets.filter(|connection| !connection.url.is_empty()));
         let log = |file: &Option<PathBuf>| match file {
             // As with the reference, files are not written then.
             _ if cli.no_logs_capture => Log::Inherit,
@@ -195,6 +195,20 @@ mod tests {
         for line in bad {
             assert!(security(line).is_err(), "{line:?}");
         }
+    }
+
+    #[test]
+    fn the_asset_service_is_needed_by_few() {
+        let assets = |line: &[&str]| {
+            let base = ["buildbox-run", "--action=a"];
+            let cli = Cli::try_parse_from(base.iter().chain(line)).expect("options");
+            Settings::new(&cli).expect("settings").assets
+        };
+        assert_eq!(assets(&[]), Ok(None));
+        assert_eq!(assets(&["--ra-remote="]), Ok(None));
+        let named = assets(&["--ra-remote=unix:/s", "--ra-instance=i"]).expect("a server");
+        assert_eq!(named.expect("a server").instance, "i");
+        assert!(assets(&["--ra-remote=https://h", "--ra-googleapi-auth"]).is_err());
     }
 
     #[test]
