@@ -43,7 +43,7 @@ pub(crate) fn question(
         Some((_, bytes)) => reapi::Command::decode(bytes.clone()).ok()?,
         None => reapi::Command::clone(&base.command),
     };
-    if !is_compiler(command.arguments.first()?) {
+    if !can_be_asked(&command) {
         return None;
     }
     command.arguments = without_options(&command.arguments);
@@ -67,6 +67,11 @@ pub(crate) fn question(
         command: Some((command_digest, command)),
         trees: adapted.trees.clone(),
     })
+}
+
+/// Whether a command is one of a compiler that says what it reads.
+pub(crate) fn can_be_asked(command: &reapi::Command) -> bool {
+    command.arguments.first().is_some_and(|program| is_compiler(program))
 }
 
 fn is_compiler(program: &str) -> bool {

@@ -16,7 +16,7 @@ use forerunner_proto::reapi;
 use crate::instantiate::Adapted;
 use crate::loaded::LoadedAction;
 use crate::origins::is_below;
-use crate::question::{listed, question};
+use crate::question::{can_be_asked, listed, question};
 use crate::recorded::Recorded;
 use crate::search::SearchPath;
 use crate::stage::{source, stages, with_sources};
@@ -108,7 +108,11 @@ impl Reach {
         // Most changes leave the directives alone, and cost no more than this.
         let cause = match self.changed(base.root, adapted.root, forest) {
             Ok(Some(Change::Files)) => None,
-            Ok(Some(Change::Names(changes))) if changes.is_empty() => return Look::Same,
+            Ok(Some(Change::Names(changes)))
+                if changes.is_empty() || !can_be_asked(&base.command) =>
+            {
+                return Look::Same;
+            }
             Ok(Some(Change::Names(changes))) => {
                 let all = self.read_all(adapted.root, forest);
                 if !self.wanted.is_empty() {

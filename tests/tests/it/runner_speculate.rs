@@ -115,7 +115,17 @@ fn without_the_option_or_a_record_nothing_is_started() {
     recorded(&lab, &build("one "), &steps("one "));
     assert!(!said(&build("two ")).contains("priming"));
     assert!(!said(&build("two ").option("--speculate=0")).contains("priming"));
-    assert!(said(&build("two ").option("--speculate")).contains("priming"));
+    // It says so once the program runs, which stands back: the build goes on until something is primed.
+    let [compile, _] = steps("two ").map(|case| lab.upload(&case).0);
+    let case = build("two ").option("--speculate").option("--log-level=debug");
+    let outcome = with_socket(&lab, &case, async |_| {
+        until("it is primed", async || {
+            lab.endpoint.action_result(&compile, &[]).await.expect("an answer").is_some()
+        })
+        .await;
+    });
+    is_fine(&outcome);
+    assert!(outcome.log.contains("priming"), "{}", outcome.log);
     // One that cannot ask gains nothing.
     let mute = build("two ").option("--speculate").option("--log-level=debug");
     let mute = Case { properties: Vec::new(), ..mute };
