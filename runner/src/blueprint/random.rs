@@ -27,13 +27,14 @@ const WORDS: [&[u8]; 10] = [
 ];
 
 /// Properties of which the sandbox makes something.
-const PROPERTIES: [&str; 7] = [
+const PROPERTIES: [&str; 8] = [
     "remoteApisSocketPath",
     "unixUID",
     "capability",
     "inject",
     "chrootRootDigest",
     "chrootTreeDigest",
+    "container-image",
     "forerunnerElement",
 ];
 
