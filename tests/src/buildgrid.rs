@@ -4,13 +4,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::{bin, buildbox, peer, peers, run, temp};
+use crate::{bin, peer, peers, run, temp};
 
 /// A running BuildGrid; it ends when dropped, with all that belongs to it.
 pub struct BuildGrid {
     // In the order in which they end.
     _worker: Option<Process>,
-    _beside: Option<Process>,
     server: Process,
     _database: Option<Process>,
     folder: tempfile::TempDir,
@@ -33,7 +32,7 @@ impl BuildGrid {
         let program = program()?;
         let folder = temp();
         let server = serve(&program, folder.path(), include_str!("cache.yml"));
-        let grid = Self { _worker: None, _beside: None, server, _database: None, folder };
+        let grid = Self { _worker: None, server, _database: None, folder };
         Some(grid.listening())
     }
 
@@ -41,17 +40,6 @@ impl BuildGrid {
     /// `buildbox-run` with these further arguments.
     #[must_use]
     pub fn start_cluster(runner_arguments: &[&str]) -> Option<Self> {
-        Self::start_cluster_with(runner_arguments, false)
-    }
-
-    /// As [`Self::start_cluster`]; `casd_beside`: content and results reach the worker through a
-    /// buildbox-casd beside it, which keeps what it fetched.
-    #[must_use]
-    pub fn start_cluster_with(runner_arguments: &[&str], casd_beside: bool) -> Option<Self> {
-        let casd = match casd_beside {
-            true => Some(peer("buildbox-casd", buildbox("buildbox-casd"))?),
-            false => None,
-        };
         let program = program()?;
         let postgres = peer("PostgreSQL", postgres())?;
         let worker = peers().join("sid/usr/bin/buildbox-worker");
@@ -65,20 +53,7 @@ impl BuildGrid {
         run(Command::new(&program).args(["migrate", "apply", &url]));
         let server = serve(&program, folder.path(), include_str!("cluster.yml"));
         let mut grid =
-            Self { _worker: None, _beside: None, server, _database: Some(database), folder }
-                .listening();
-        let mut near = grid.url();
-        if let Some(casd) = casd {
-            let socket = grid.folder.path().join("beside.sock");
-            let mut command = Command::new(casd);
-            command
-                .args(["--cas-remote", &grid.url(), "--ac-remote", &grid.url()])
-                .arg(format!("--bind=unix:{}", socket.display()))
-                .arg(grid.folder.path().join("beside"));
-            grid._beside = Some(start(command, grid.folder.path(), "beside.log"));
-            wait_for(&socket, &grid.folder.path().join("beside.log"));
-            near = format!("unix:{}", socket.display());
-        }
+            Self { _worker: None, server, _database: Some(database), folder }.listening();
         // With the loader and the libraries of its own distribution, but not in a chroot, where
         // the kernel gives nobody a user namespace.
         let root = peers().join("sid");
@@ -90,7 +65,6 @@ impl BuildGrid {
             .arg(libraries)
             .arg(root.join("usr/bin/buildbox-worker"))
             .arg(format!("--remote={}", grid.url()))
-            .arg(format!("--cas-remote={near}"))
             .arg(format!("--buildbox-run={}", bin("buildbox-run").display()))
             .args(runner_arguments.iter().map(|argument| format!("--runner-arg={argument}")))
             .args(["--concurrent-jobs=2", "--platform", "OSFamily=linux"])
@@ -175,16 +149,11 @@ fn start_database(programs: &Path, folder: &Path) -> Process {
     command.args(["-c", "listen_addresses=", "-c"]);
     command.arg(format!("unix_socket_directories={}", data.display()));
     let database = start(command, folder, "database.log");
-    wait_for(&data.join(".s.PGSQL.5432"), &folder.join("database.log"));
-    database
-}
-
-/// Waits until somebody listens.
-fn wait_for(socket: &Path, log: &Path) {
+    let socket = data.join(".s.PGSQL.5432");
     let deadline = Instant::now() + Duration::from_secs(300);
-    while std::os::unix::net::UnixStream::connect(socket).is_err() {
-        let said = || std::fs::read_to_string(log).unwrap_or_default();
-        assert!(Instant::now() < deadline, "nobody listens on {}:\n{}", socket.display(), said());
+    while std::os::unix::net::UnixStream::connect(&socket).is_err() {
+        assert!(Instant::now() < deadline, "PostgreSQL does not listen on {}", socket.display());
         std::thread::sleep(Duration::from_millis(50));
     }
+    database
 }
