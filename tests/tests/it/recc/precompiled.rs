@@ -98,3 +98,26 @@ fn headers_of_clang_are_stored_only_without_times() {
         std::fs::remove_file(place.work().join("all.h.pch")).expect("removed");
     }
 }
+
+/// A precompiled header that appears beside a header takes its place, also for `-include`.
+#[test]
+fn one_that_appears_is_noticed() {
+    if peer("clang", on_path("clang")).is_none() {
+        return;
+    }
+    let place = Place::new();
+    place.write("all.h", "static int f(void) { return 1; }\n");
+    place.write("a.c", "int a(void) { return f(); }\n");
+    let words = "-include all.h -c a.c";
+    for _ in 0..2 {
+        assert!(run(place.ours("recc").arg("clang"), words).status.success());
+    }
+    assert_eq!(place.figures().0, 1);
+    place.write("all.h.pch", "this is none\n");
+    let mut clang = Command::new("clang");
+    place.dress(&mut clang);
+    let plain = run(&mut clang, words);
+    assert!(!plain.status.success());
+    let ours = run(place.ours("recc").arg("clang"), words);
+    assert_eq!((ours.status, ours.stderr), (plain.status, plain.stderr));
+}
