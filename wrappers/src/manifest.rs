@@ -15,6 +15,7 @@ mod learn;
 mod outline;
 mod shadow;
 mod sources;
+mod twins;
 
 use std::fs::File;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};

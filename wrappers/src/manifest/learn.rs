@@ -104,7 +104,8 @@ impl<'a> Learner<'a> {
         let mut alone = true;
         let (mut by_pragma, mut counts) = (false, false);
         for input in inputs {
-            let text = std::fs::read(paths::absolute(input, self.directory))?;
+            let full = paths::absolute(input, self.directory);
+            let text = std::fs::read(&full)?;
             let is_source = sources.contains(input);
             let assembler = matches!(
                 Path::new(input).extension().and_then(|e| e.to_str()),
@@ -119,8 +120,10 @@ impl<'a> Learner<'a> {
                 let outline = Outline::with(&facts, directives.as_deref());
                 self.found.outlines.insert(input.clone(), outline);
             }
-            if facts.once {
-                self.shadows.once.push(text.len() as u64);
+            if facts.once
+                && let Some(entry) = self.files.look(&full)
+            {
+                self.shadows.twins.read_once(entry.identity, &text);
             }
             self.take(input, &facts, is_source, &suffixes);
         }
@@ -137,7 +140,8 @@ impl<'a> Learner<'a> {
             }
         }
         self.follow_nexts();
-        alone &= self.found.precompiled.is_empty() && !self.shadows.has_twins();
+        alone &= self.found.precompiled.is_empty() && !self.shadows.twins.are_possible();
+        self.found.unclear |= self.shadows.twins_decide(self.directory, &mut self.files);
         self.found.text_decides = by_pragma || (counts && self.count(inputs)?);
         self.found.steadiness = Steadiness {
             // What was only asked for may be read next time, and nobody looked into it.

@@ -9,6 +9,7 @@ use std::collections::HashSet;
 use crate::paths;
 
 use super::files::Files;
+use super::twins::Twins;
 
 /// The inputs, and what was found that is none of them.
 #[derive(Default)]
@@ -19,10 +20,8 @@ pub(super) struct Shadows {
     files: HashSet<(u64, u64)>,
     /// Inputs that were found beside the file that includes them.
     beside: HashSet<String>,
-    /// Sizes of inputs that are read once only.
-    pub(super) once: Vec<u64>,
-    /// Sizes of files that are named and not read.
-    unread: HashSet<u64>,
+    /// What is read once only.
+    pub(super) twins: Twins,
     /// One was found.
     pub(super) found: bool,
 }
@@ -60,7 +59,7 @@ impl Shadows {
                     return;
                 }
                 hidden = true;
-                self.unread.insert(entry.size);
+                self.twins.not_read(place, entry.size);
             } else if is_input || !whole || self.files.contains(&entry.identity) {
                 self.found = true;
                 return;
@@ -85,10 +84,9 @@ impl Shadows {
         directories.iter().position(within).map_or(0, |at| at + 1)
     }
 
-    /// Whether a file that is read once only may be passed over for another that has, or had, the
-    /// same content.
-    pub(super) fn has_twins(&self) -> bool {
-        self.once.iter().any(|size| self.unread.contains(size))
+    /// Whether twins decide what is read.
+    pub(super) fn twins_decide(&self, directory: &str, files: &mut Files) -> bool {
+        self.twins.decide(self.paths.iter(), directory, files)
     }
 }
 

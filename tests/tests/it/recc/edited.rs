@@ -1,6 +1,7 @@
 //! Edited files: what a compiler reads then is known without asking it, and only then.
 
 use std::process::{Command, Output};
+use std::time::UNIX_EPOCH;
 
 use forerunner_tests::{on_path, peer};
 
@@ -154,5 +155,58 @@ fn an_edit_may_include_something_else() {
         line.step("counted");
         place.write("1/only.h", "int last;\n");
         line.step("its last content");
+    }
+}
+
+/// Directives that are what they were may lead elsewhere: a counter stands where it did not.
+#[test]
+fn a_counter_decides_what_an_edit_includes() {
+    if peer("gcc", on_path("gcc")).is_none() {
+        return;
+    }
+    let place = Place::new();
+    let line = Line { place: &place, words: &["-c", "a.c", "-o", "a.o"] };
+    let source = |limit: &str, body: &str| {
+        let text =
+            format!("{body}\n#define LIMIT {limit}\n#if LIMIT > 6\n#include \"x.h\"\n#endif\n");
+        place.write("a.c", &text);
+    };
+    place.write("x.h", "int x = 1;\n");
+    source("9", "int a = __COUNTER__;");
+    line.step("x.h is read");
+    source("(__COUNTER__ + 5)", "int a = __COUNTER__;");
+    line.step("other directives: it is not");
+    source("(__COUNTER__ + 5)", "int a = __COUNTER__ + __COUNTER__;");
+    line.step("the same directives: it is again");
+    place.write("x.h", "int x = 2;\n");
+    line.step("another x.h");
+    line.step("a hit");
+    assert_eq!(place.figures(), (1, 4));
+}
+
+/// What is read once only is read where its content is another's no more.
+#[test]
+fn a_twin_that_is_edited_is_read() {
+    if peer("gcc", on_path("gcc")).is_none() {
+        return;
+    }
+    let place = Place::new();
+    let line = Line { place: &place, words: &["-c", "a.c", "-o", "a.o"] };
+    let twin = |name: &str, body: &str| place.write(name, &format!("#pragma once\n{body}\n"));
+    place.write("a.c", "#include \"one.h\"\n#include \"two.h\"\nint a = sizeof(int);\n");
+    twin("one.h", "typedef int one;");
+    twin("two.h", "#include \"x.h\"\ntypedef int two;");
+    place.write("x.h", "int x = 1;\n");
+    line.step("both");
+    for body in ["typedef int one;", "#include \"x.h\"\ntypedef int two;", "typedef int three;"] {
+        // Times decide as well whether gcc takes them for one.
+        twin("two.h", body);
+        for name in ["one.h", "two.h"] {
+            let file = std::fs::File::options().write(true).open(place.work().join(name));
+            file.and_then(|file| file.set_modified(UNIX_EPOCH)).expect("a time");
+        }
+        line.step(body);
+        place.write("x.h", &format!("int x = {};\n", body.len()));
+        line.step("another x.h");
     }
 }
