@@ -61,6 +61,23 @@ pub fn scan(text: &[u8], assembler: bool) -> Facts {
     facts
 }
 
+/// What stands in quotes or brackets in definitions of macros: what a computed directive may mean.
+pub fn defined_names(text: &[u8]) -> impl Iterator<Item = String> {
+    text.split(|byte| *byte == b'\n').filter_map(definition).flat_map(|body| {
+        [(b'"', b'"'), (b'<', b'>')].into_iter().filter_map(move |(open, close)| {
+            let from = memchr::memchr(open, body)? + 1;
+            let name = &body[from..from + memchr::memchr(close, &body[from..])?];
+            let name = std::str::from_utf8(name).ok()?;
+            (!name.is_empty() && !name.contains([' ', '\\', '%'])).then(|| name.to_owned())
+        })
+    })
+}
+
+/// What follows `#define` in a line.
+fn definition(line: &[u8]) -> Option<&[u8]> {
+    line.trim_ascii_start().strip_prefix(b"#")?.trim_ascii_start().strip_prefix(b"define")
+}
+
 /// `#embed` and `__has_embed`, not the words that only begin so.
 fn embeds(text: &[u8]) -> bool {
     let ends =
@@ -199,5 +216,14 @@ mod tests {
         assert!(!scan(b"// embedded, #embedding \"x\"\nint embed;\n", false).embeds);
         assert!(scan(b" .include \"x\"\n", true).embeds);
         assert!(scan(b"char *t = __TIME__;", false).time);
+    }
+
+    #[test]
+    fn what_definitions_name() {
+        let text =
+            b"#define A \"a.h\"\n  # define B(x) <sub/b.h>\nint define; char *c = \"c.h\";\n\
+            #define D \"with a blank\"\n#define E \"\" <e.h>";
+        let names: Vec<String> = defined_names(text).collect();
+        assert_eq!(names, ["a.h", "sub/b.h", "e.h"]);
     }
 }

@@ -1,5 +1,7 @@
 //! Where a compiler looks for headers, as it says itself.
 
+use std::collections::HashSet;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use crate::bytes_io::{Reader, Writer, replace_file};
@@ -7,10 +9,11 @@ use crate::command::flags::{self, Effect};
 use crate::command::sources::InputKind;
 use crate::command::{Family, Parsed};
 use crate::environment;
+use crate::paths;
 use crate::run;
 use crate::session::Session;
 
-const MAGIC: &[u8] = b"forerunner search path 1\n";
+const MAGIC: &[u8] = b"forerunner search path 2\n";
 /// The variable with directories that count as if `-I` named them.
 const USER_PATH: &str = "CPATH";
 
@@ -23,6 +26,8 @@ pub struct SearchPath {
     pub angle: Vec<String>,
     /// Left out because they do not exist: they would count if they appeared.
     pub ignored: Vec<String>,
+    /// Left out because each is another of these.
+    pub duplicates: Vec<String>,
 }
 
 /// What is asked.
@@ -77,7 +82,7 @@ pub fn of(session: &Session, question: &Question<'_>) -> Option<SearchPath> {
     let found = parse(&String::from_utf8_lossy(&shown.stderr))?;
     if let Some(place) = place {
         let mut writer = Writer(MAGIC.to_vec());
-        for list in [&found.quote, &found.angle, &found.ignored] {
+        for list in [&found.quote, &found.angle, &found.ignored, &found.duplicates] {
             writer.small(list.len());
             list.iter().for_each(|text| writer.text(text));
         }
@@ -88,8 +93,26 @@ pub fn of(session: &Session, question: &Question<'_>) -> Option<SearchPath> {
 
 impl SearchPath {
     fn still_holds(&self, directory: &str) -> bool {
-        let exists = |path: &String| Path::new(directory).join(path).is_dir();
-        self.quote.iter().chain(&self.angle).all(exists) && !self.ignored.iter().any(exists)
+        let look = |path: &String| {
+            let metadata = std::fs::metadata(Path::new(directory).join(path)).ok()?;
+            metadata.is_dir().then(|| (metadata.dev(), metadata.ino()))
+        };
+        // One directory under two names is searched under one of them.
+        let mut seen = HashSet::new();
+        let differ = |path| look(path).is_some_and(|identity| seen.insert(identity));
+        self.quote.iter().all(|path| look(path).is_some())
+            && self.angle.iter().all(differ)
+            && !self.ignored.iter().any(|path| look(path).is_some())
+            && !self.depends_on_links(directory)
+    }
+
+    /// Whether a directory is left out because a link in its path leads to another: it may lead
+    /// elsewhere some day.
+    #[must_use]
+    pub fn depends_on_links(&self, directory: &str) -> bool {
+        let plain = |path: &String| paths::normalise(&paths::absolute(path, directory));
+        let searched: HashSet<_> = self.quote.iter().chain(&self.angle).map(plain).collect();
+        self.duplicates.iter().map(plain).any(|path| !searched.contains(&path))
     }
 }
 
@@ -140,6 +163,8 @@ fn parse(text: &str) -> Option<SearchPath> {
     for line in text.lines() {
         if let Some(rest) = line.strip_prefix("ignoring nonexistent directory \"") {
             found.ignored.push(rest.trim_end_matches('"').to_owned());
+        } else if let Some(rest) = line.strip_prefix("ignoring duplicate directory \"") {
+            found.duplicates.push(rest.trim_end_matches('"').to_owned());
         } else if line.starts_with("#include \"...\"") {
             list = Some(true);
         } else if line.starts_with("#include <...>") {
@@ -161,7 +186,7 @@ fn recall(place: &Path) -> Option<SearchPath> {
     let mut list = || -> Option<Vec<String>> {
         (0..reader.small()?).map(|_| reader.text().map(str::to_owned)).collect()
     };
-    Some(SearchPath { quote: list()?, angle: list()?, ignored: list()? })
+    Some(SearchPath { quote: list()?, angle: list()?, ignored: list()?, duplicates: list()? })
 }
 
 #[cfg(test)]
@@ -170,10 +195,14 @@ mod tests {
 
     #[test]
     fn gcc_says_it_so() {
-        let text = "ignoring nonexistent directory \"/usr/local/x\"\n#include \"...\" search starts here:\n q\n#include <...> search starts here:\n inc\n /usr/include\nEnd of search list.\n";
+        let text = "ignoring nonexistent directory \"/usr/local/x\"\nignoring duplicate directory \"./inc\"\n#include \"...\" search starts here:\n q\n#include <...> search starts here:\n inc\n /usr/include\nEnd of search list.\n";
         let found = parse(text).expect("complete");
         assert_eq!((found.quote.len(), found.angle.len()), (1, 2));
         assert_eq!(found.ignored, ["/usr/local/x"]);
+        assert_eq!(found.duplicates, ["./inc"]);
+        assert!(!found.depends_on_links("/w"));
+        let linked = SearchPath { duplicates: vec!["link".to_owned()], ..found };
+        assert!(linked.depends_on_links("/w"));
         assert!(parse("#include <...> search starts here:\n inc\n").is_none());
     }
 }

@@ -206,7 +206,9 @@ impl Lab {
         let busybox = peer("busybox (static)", on_path("busybox"))?;
         let casd = Casd::start_with(arguments)?;
         let runtime = runtime();
-        let config = remote(&casd.url());
+        let mut config = remote(&casd.url());
+        // What nobody used for half an hour may have been cut.
+        config.remote.as_mut().expect("a server").cas.retry_limit = 1;
         let endpoint = runtime.block_on(async { Endpoint::open(&config).expect("an address") });
         let busybox = std::fs::read(busybox).expect("busybox").into();
         Some(Self { runtime, endpoint, folder: temp(), casd: Some(casd), busybox })

@@ -115,9 +115,12 @@ fn check_input(
 
 fn check_absent(group: &mut AbsentNames, now: i64) -> Result<bool, Change> {
     let directory = Path::new(&group.directory);
-    // A directory that is gone holds nothing.
-    let current = std::fs::metadata(directory).ok().filter(std::fs::Metadata::is_dir);
-    let current = current.map(|metadata| Stamp::of(&metadata));
+    // A directory that is gone holds nothing. What cannot be searched is an error for compilers.
+    let current = match std::fs::metadata(directory) {
+        Ok(metadata) if metadata.is_dir() => Some(Stamp::of(&metadata)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        _ => return Err(Change::Changed(group.directory.clone())),
+    };
     if current.is_some() && group.stamp == current {
         return Ok(false);
     }

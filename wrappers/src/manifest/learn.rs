@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use crate::paths;
-use crate::scan::{Facts, Mention, scan};
+use crate::scan::{self, Facts, Mention, scan};
 use crate::search_path::SearchPath;
 use crate::stamp::{self, Stamp};
 
@@ -103,6 +103,7 @@ impl<'a> Learner<'a> {
         let suffixes: Vec<String> = inputs.iter().flat_map(|path| suffixes(path)).collect();
         let mut alone = true;
         let (mut by_pragma, mut counts) = (false, false);
+        let mut computed = Vec::new();
         for input in inputs {
             let full = paths::absolute(input, self.directory);
             let text = std::fs::read(&full)?;
@@ -125,8 +126,12 @@ impl<'a> Learner<'a> {
             {
                 self.shadows.twins.read_once(entry.identity, &text);
             }
+            if facts.computed {
+                computed.push(input.as_str());
+            }
             self.take(input, &facts, is_source, &suffixes);
         }
+        self.follow_computed(inputs, &computed)?;
         for name in forced {
             let mention = Mention { name: name.clone(), quoted: true, next: false, asked: false };
             self.mention(None, &mention, self.precompiled);
@@ -135,8 +140,16 @@ impl<'a> Learner<'a> {
             Mention { name: "stdc-predef.h".to_owned(), quoted: false, next: false, asked: false };
         self.mention(None, &implicit, false);
         if let Some(search) = self.search {
+            self.found.unclear |= search.depends_on_links(self.directory);
             for directory in &search.ignored {
                 self.note_absent(&paths::absolute(directory, self.directory));
+            }
+            // Also where nothing was looked for: one that cannot be searched is an error.
+            for directory in search.quote.iter().chain(&search.angle) {
+                let full = paths::absolute(directory, self.directory);
+                if self.files.look(&full).is_some_and(|entry| entry.is_dir) {
+                    self.absent.entry(PathBuf::from(full)).or_default();
+                }
             }
         }
         self.follow_nexts();
@@ -150,6 +163,34 @@ impl<'a> Learner<'a> {
             counts,
         };
         Ok(self.finish())
+    }
+
+    /// A computed directive may name a file that is passed over for its twin.
+    fn follow_computed(&mut self, inputs: &[String], computed: &[&str]) -> std::io::Result<()> {
+        let Some(search) = self.search.filter(|_| !self.shadows.twins.is_empty()) else {
+            return Ok(());
+        };
+        if computed.is_empty() {
+            return Ok(());
+        }
+        let mut names = BTreeSet::new();
+        for input in inputs {
+            let text = std::fs::read(paths::absolute(input, self.directory))?;
+            names.extend(scan::defined_names(&text));
+        }
+        let beside = computed.iter().map(|from| &from[..from.len() - paths::file_name(from).len()]);
+        let beside: BTreeSet<&str> = beside.collect();
+        let searched = search.quote.iter().chain(&search.angle).map(String::as_str);
+        let directories: Vec<String> = beside
+            .into_iter()
+            .chain(searched)
+            .map(|at| paths::absolute(at, self.directory))
+            .collect();
+        for place in names.iter().flat_map(|name| directories.iter().map(move |at| (at, name))) {
+            let place = format!("{}/{}", place.0.trim_end_matches('/'), place.1);
+            self.shadows.follow(std::iter::once(place), true, &mut self.files);
+        }
+        Ok(())
     }
 
     fn count(&self, inputs: &[String]) -> std::io::Result<bool> {
@@ -351,6 +392,7 @@ mod tests {
             quote: vec![],
             angle: vec!["i1".to_owned(), "i2".to_owned()],
             ignored: vec!["gone".to_owned()],
+            duplicates: vec![],
         };
         let inputs = ["a.c", "i2/x.h", "i2/w.h", "i2/sub/y.h"].map(str::to_owned);
         let learned = Learner::new(&root, Some(&search), false, true, true)
@@ -393,6 +435,7 @@ mod tests {
             quote: vec![],
             angle: ["i1", "i2", "i3", "i4"].map(str::to_owned).to_vec(),
             ignored: vec![],
+            duplicates: vec![],
         };
         let inputs = ["a.c", "i1/memory/a.h", "i4/memory/b.h", "i3/memory"].map(str::to_owned);
         let learned = Learner::new(&root, Some(&search), false, false, true)

@@ -37,6 +37,11 @@ impl Twins {
         self.unread.entry(size).or_default().insert(path);
     }
 
+    /// Whether nothing is read once only.
+    pub(super) fn is_empty(&self) -> bool {
+        self.once.is_empty()
+    }
+
     /// Whether a file may have been passed over, or may be after an edit.
     pub(super) fn are_possible(&self) -> bool {
         self.once.keys().any(|size| self.unread.contains_key(size))

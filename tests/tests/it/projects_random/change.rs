@@ -88,7 +88,7 @@ pub(crate) fn change(root: &Path, dice: &mut Dice) -> String {
     let name = *dice.of(HEADERS);
     let path = root.join(folder).join(name);
     let shown = format!("{folder}/{name}");
-    match dice.below(20) {
+    match dice.below(21) {
         0..=5 => {
             let text = header(dice, folder, name);
             write(&path, &text);
@@ -141,6 +141,7 @@ pub(crate) fn change(root: &Path, dice: &mut Dice) -> String {
             format!("flags.rsp {text:?}")
         }
         18 => compiler_changes(root, dice),
+        19 => twins(root, dice),
         _ => precompiled(root, dice),
     }
 }
@@ -158,6 +159,18 @@ fn same_size_same_time(path: &Path, shown: &str) -> String {
     fs::write(path, changed).expect("written");
     set_time(path, metadata.modified().expect("a time"));
     format!("edit in place with the old time {shown}")
+}
+
+/// Two headers that compilers take for one, as long as size, time and content are the same.
+fn twins(root: &Path, dice: &mut Dice) -> String {
+    let folder = *dice.of(FOLDERS);
+    let text = format!("#pragma once\n{}", header(dice, folder, "h0.h"));
+    let names = [0, 1].map(|_| format!("{}/{}", dice.of(FOLDERS), dice.of(HEADERS)));
+    for name in &names {
+        write(&root.join(name), &text);
+        set_time(&root.join(name), SystemTime::UNIX_EPOCH);
+    }
+    format!("twins {}: {text:?}", names.join(" "))
 }
 
 fn touch(dice: &mut Dice, path: &Path) -> String {

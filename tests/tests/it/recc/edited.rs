@@ -210,3 +210,51 @@ fn a_twin_that_is_edited_is_read() {
         line.step("another x.h");
     }
 }
+
+/// Also where nothing was found in it, and nothing was looked for.
+#[test]
+fn a_directory_that_cannot_be_searched_is_noticed() {
+    if peer("gcc", on_path("gcc")).is_none() {
+        return;
+    }
+    for order in [["-Iinc0", "-Iinc1"], ["-Iinc1", "-Iinc0"]] {
+        let place = Place::new();
+        let words = [&order[..], &["-c", "a.c", "-o", "a.o"]].concat();
+        let line = Line { place: &place, words: &words };
+        let inc0 = place.work().join("inc0");
+        place.write("a.c", "#include <h.h>\n");
+        place.write("inc1/h.h", "int h;\n");
+        place.write("inc0/other.h", "");
+        line.step("two directories");
+        std::fs::remove_dir_all(&inc0).expect("removed");
+        line.step("one is gone");
+        assert_eq!(place.figures(), (1, 1));
+        std::os::unix::fs::symlink("inc0", &inc0).expect("a link");
+        line.step("a link to itself");
+        std::fs::remove_file(&inc0).expect("removed");
+        line.step("gone again");
+        assert_eq!(place.figures().0, 2);
+    }
+}
+
+/// gcc searches a directory once, whatever it is called, until a link leads elsewhere.
+#[test]
+fn a_directory_that_is_another_by_a_link_is_watched() {
+    if peer("gcc", on_path("gcc")).is_none() {
+        return;
+    }
+    let place = Place::new();
+    let words = ["-Ilink", "-isystem", "inc", "-c", "a.c", "-o", "a.o"];
+    let line = Line { place: &place, words: &words };
+    let link = place.work().join("link");
+    place.write("a.c", "#include <h.h>\n");
+    place.write("inc/h.h", "int h;\n");
+    place.write("other/h.h", "int other;\n");
+    std::os::unix::fs::symlink("inc", &link).expect("a link");
+    line.step("the same directory");
+    line.step("again");
+    assert_eq!(place.figures(), (1, 1));
+    std::fs::remove_file(&link).expect("removed");
+    std::os::unix::fs::symlink("other", &link).expect("a link");
+    line.step("another");
+}
