@@ -68,6 +68,11 @@ pub struct Steadiness {
     pub counts: bool,
 }
 
+/// Ends a name of [`AbsentNames`] that is there as a directory, and must be no file.
+const DIRECTORY: &str = "/";
+/// Ends a name of [`AbsentNames`] that is there, and must be no directory.
+const NO_DIRECTORY: &str = "//";
+
 /// Names that do not exist in a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AbsentNames {

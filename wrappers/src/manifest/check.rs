@@ -9,7 +9,7 @@ use crate::paths;
 use crate::stamp::{self, Stamp};
 use crate::stat_cache::{digest_file, is_executable};
 
-use super::{AbsentNames, InputFact, Variant};
+use super::{AbsentNames, DIRECTORY, InputFact, NO_DIRECTORY, Variant};
 
 /// Why a variant does not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,8 +126,15 @@ fn check_absent(group: &mut AbsentNames, now: i64) -> Result<bool, Change> {
     }
     if current.is_some() {
         for name in &group.names {
-            if exists(&directory.join(name)) {
-                return Err(Change::Appeared(format!("{}/{name}", group.directory)));
+            let plain = name.trim_end_matches('/');
+            let path = directory.join(plain);
+            let appeared = match &name[plain.len()..] {
+                DIRECTORY => exists(&path) && !path.is_dir(),
+                NO_DIRECTORY => path.is_dir(),
+                _ => exists(&path),
+            };
+            if appeared {
+                return Err(Change::Appeared(format!("{}/{plain}", group.directory)));
             }
         }
     }

@@ -13,7 +13,7 @@ use super::decide::{self, Conditions};
 use super::files::Files;
 use super::outline::{self, Outline};
 use super::shadow::Shadows;
-use super::{AbsentNames, Steadiness};
+use super::{AbsentNames, DIRECTORY, NO_DIRECTORY, Steadiness};
 
 /// What the inputs say together.
 #[derive(Clone, Debug, Default)]
@@ -323,15 +323,18 @@ impl<'a> Learner<'a> {
         else {
             return;
         };
-        if self.absent.get(parent).is_some_and(|names| names.contains(name)) {
-            return;
-        }
-        if exists(missing) {
-            // Something else than a file, or than a directory on the way, stands there.
-            self.found.unclear |= missing == Path::new(full) && !missing.is_dir();
-            return;
-        }
-        self.absent.entry(parent.to_owned()).or_default().insert(name.to_owned());
+        let kind = match std::fs::symlink_metadata(missing) {
+            Err(_) => "",
+            // What is no file is no header, and nothing is below what is no directory.
+            Ok(it) if it.is_dir() && missing == Path::new(full) => DIRECTORY,
+            Ok(it) if it.is_file() && missing != Path::new(full) => NO_DIRECTORY,
+            Ok(_) => {
+                self.found.unclear = true;
+                return;
+            }
+        };
+        let name = format!("{name}{kind}");
+        self.absent.entry(parent.to_owned()).or_default().insert(name);
     }
 
     fn finish(mut self) -> Learned {

@@ -258,3 +258,33 @@ fn a_directory_that_is_another_by_a_link_is_watched() {
     std::os::unix::fs::symlink("other", &link).expect("a link");
     line.step("another");
 }
+
+/// A directory is no header, and in a file there is none, until one takes the place of the other.
+#[test]
+fn files_and_directories_take_each_others_place() {
+    if peer("gcc", on_path("gcc")).is_none() {
+        return;
+    }
+    for (wanted, in_the_way, is_directory) in
+        [("h.h", "inc0/h.h", true), ("d/h.h", "inc0/d", false)]
+    {
+        let place = Place::new();
+        let words = ["-Iinc0", "-Iinc1", "-c", "a.c", "-o", "a.o"];
+        let line = Line { place: &place, words: &words };
+        let at = place.work().join(in_the_way);
+        place.write("a.c", &format!("#include <{wanted}>\n"));
+        place.write(&format!("inc1/{wanted}"), "int in1;\n");
+        place.write("inc0/other.h", "");
+        match is_directory {
+            true => std::fs::create_dir(&at).expect("made"),
+            false => std::fs::write(&at, "").expect("written"),
+        }
+        line.step("found in inc1");
+        line.step("again");
+        assert_eq!(place.figures(), (1, 1), "{wanted}");
+        let _ = std::fs::remove_dir(&at);
+        let _ = std::fs::remove_file(&at);
+        place.write(&format!("inc0/{wanted}"), "int in0;\n");
+        line.step("found in inc0");
+    }
+}
