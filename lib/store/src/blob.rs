@@ -66,17 +66,21 @@ impl Store {
     /// If `to` exists or cannot be made.
     pub fn link(&self, digest: &Digest, executable: bool, to: &Path) -> Result<bool, StoreError> {
         let variant = Variant::of(executable);
-        for _ in 0..ATTEMPTS {
+        let path = self.layout().blob(self.function, digest, variant);
+        let mut attempts = 1;
+        loop {
             let Some(mut file) = self.open_made(digest, variant)? else {
                 return Ok(false);
             };
-            let path = self.layout().blob(self.function, digest, variant);
             let Err(error) = std::fs::hard_link(&path, to) else {
                 return Ok(true);
             };
             match error.kind() {
-                io::ErrorKind::NotFound if !path.exists() => {}
-                io::ErrorKind::CrossesDevices
+                // Evicted meanwhile; or another process, which made the executable one at the same
+                // time, put its own in the place of what the path led to.
+                io::ErrorKind::NotFound if attempts < ATTEMPTS => attempts += 1,
+                io::ErrorKind::NotFound
+                | io::ErrorKind::CrossesDevices
                 | io::ErrorKind::TooManyLinks
                 | io::ErrorKind::PermissionDenied
                 | io::ErrorKind::Unsupported
@@ -87,7 +91,6 @@ impl Store {
                 _ => return Err(StoreError::io(self.root(), "link", to, error)),
             }
         }
-        Ok(false)
     }
 
     /// Independent copy (sharing blocks where the file system can), with mode 0644 or 0755 and

@@ -225,6 +225,27 @@ fn links_share_and_copies_do_not() {
 }
 
 #[test]
+fn executables_that_several_make_at_once_are_linked_by_all() {
+    let (folder, store) = store();
+    for round in 0_u8..40 {
+        // As large as a library, so that all find none, and the last one replaces the others'.
+        let digest = store.put(&vec![round; 200_000]).expect("put");
+        std::thread::scope(|scope| {
+            for number in 0..8 {
+                let store = open(&folder, ROOMY);
+                let to = folder.path().join(format!("{round}-{number}"));
+                scope.spawn(move || {
+                    for turn in 0..20 {
+                        let to = to.with_extension(turn.to_string());
+                        assert!(store.link(&digest, true, &to).expect("linked"));
+                    }
+                });
+            }
+        });
+    }
+}
+
+#[test]
 fn results_in_and_out() {
     let (_folder, store) = store();
     let action = store.put(b"action").expect("put");
