@@ -92,7 +92,7 @@ pub(crate) fn endpoint(args: &EndpointArgs) -> Result<Opened> {
     if let Some(cache) = &args.casd_cache {
         let local = &config.local;
         let (runner, arguments) = (&local.runner, &args.casd_runner_args);
-        let started = Casd::start(&args.casd, cache, runner, arguments, local.jobs)?;
+        let started = Casd::start(&args.casd, cache, runner, arguments, local.jobs())?;
         args.remote = Some(started.url().to_owned());
         config = self::config(&args)?;
         casd = Some(started);

@@ -27,7 +27,7 @@ pub fn config(store: &Path, url: Option<&str>) -> Config {
         local: LocalExecution {
             runner: bin("buildbox-run"),
             runner_arguments: Vec::new(),
-            jobs: 2,
+            jobs: Some(2),
         },
         tool: Tool { name: "tests".to_owned(), ..Tool::default() },
     }

@@ -12,7 +12,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use forerunner_merkle::{Digest, DigestFunction};
 use forerunner_proto::{Kept, reapi};
-use forerunner_reapi::{Content, Endpoint, EnvironmentError, Error, ExecuteOptions};
+use forerunner_reapi::{Content, Endpoint, EnvironmentError, Error, ExecuteOptions, WholeFile};
 use forerunner_store::{Hold, Store, StoreError};
 use prost::Message as _;
 use tonic::Code;
@@ -303,49 +303,11 @@ impl Cache {
     }
 }
 
-/// Writes beside the target and renames; the umask applies. The temporary name is nobody else's: a
-/// process with our number may be at work in another container.
+/// Gives a file its content and its place.
 fn put_in_place<R: io::Read>(file: &Delivery<'_>, from: &mut R) -> Result<(), CacheError> {
-    use std::os::unix::fs::PermissionsExt as _;
-    let failed = |error| CacheError::File(file.path.clone(), error);
-    let name = file.path.file_name().unwrap_or_default().to_string_lossy();
-    let mode = if file.executable { 0o777 } else { 0o666 };
-    let mut target = tempfile::Builder::new()
-        .prefix(&format!(".{name}."))
-        .suffix(".tmp")
-        .permissions(std::fs::Permissions::from_mode(mode))
-        .tempfile_in(folder_of(&file.path))
-        .map_err(failed)?;
-    io::copy(from, target.as_file_mut()).map_err(failed)?;
-    target.persist(&file.path).map(drop).map_err(|error| failed(error.error))
-}
-
-fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::os::unix::fs::PermissionsExt as _;
-
-    #[test]
-    fn what_another_process_writes_stays() {
-        let folder = tempfile::tempdir().expect("a directory");
-        // One with our number, in another container.
-        let theirs = folder.path().join(format!(".a.o.{}.tmp", std::process::id()));
-        std::fs::write(&theirs, "theirs").expect("written");
-        let path = folder.path().join("a.o");
-        let file = Delivery {
-            digest: DigestFunction::Sha256.digest(b"ours"),
-            inline: None,
-            path: path.clone(),
-            executable: true,
-        };
-        put_in_place(&file, &mut &b"ours"[..]).expect("in place");
-        assert_eq!(std::fs::read(&path).expect("read"), b"ours");
-        assert_ne!(std::fs::metadata(&path).expect("there").permissions().mode() & 0o100, 0);
-        assert_eq!(std::fs::read(&theirs).expect("read"), b"theirs");
-        assert_eq!(std::fs::read_dir(folder.path()).expect("a directory").count(), 2);
-    }
+    let put = WholeFile::beside(&file.path, file.executable).and_then(|mut target| {
+        target.fill(from)?;
+        target.appear()
+    });
+    put.map_err(|error| CacheError::File(file.path.clone(), error))
 }

@@ -109,11 +109,7 @@ impl Session {
     pub fn store(&self) -> Option<&Store> {
         self.store
             .get_or_init(|| {
-                // The number of jobs means nothing here, and finding it costs time.
-                let get = |name: &str| match name {
-                    "FORERUNNER_JOBS" => Some("1".into()),
-                    name => self.variable(name).map(Into::into),
-                };
+                let get = |name: &str| self.variable(name).map(Into::into);
                 let opened = forerunner_reapi::Config::from_environment(
                     &get,
                     None,

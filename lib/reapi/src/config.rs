@@ -90,8 +90,17 @@ pub struct LocalExecution {
     pub runner: PathBuf,
     /// Further arguments for it.
     pub runner_arguments: Vec<String>,
-    /// At most this many actions at once.
-    pub jobs: usize,
+    /// At most this many actions at once; by default as many as there are processors.
+    pub jobs: Option<usize>,
+}
+
+impl LocalExecution {
+    /// How many actions may run at once. Counting the processors takes a dozen system calls.
+    #[must_use]
+    pub fn jobs(&self) -> usize {
+        let processors = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        self.jobs.unwrap_or_else(processors)
+    }
 }
 
 /// Who asks; sent with every call as RequestMetadata.

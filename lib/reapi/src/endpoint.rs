@@ -1,8 +1,8 @@
 //! One interface to the embedded store and to servers.
 
 use std::collections::{HashMap, HashSet};
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::io::Write as _;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -19,7 +19,9 @@ use crate::local::{Executor, Home};
 use crate::remote::{RemoteEndpoint, batches};
 use crate::server::Authorized;
 use crate::stream::drain;
-use crate::{BlobStream, Capabilities, Config, Error, ExecuteOptions, Execution, Remote};
+use crate::{
+    BlobStream, Capabilities, Config, Error, ExecuteOptions, Execution, Remote, WholeFile,
+};
 
 /// Where content, results and execution are: the embedded store, or REAPI servers.
 ///
@@ -225,27 +227,26 @@ impl Endpoint {
             let found = self.get_many(&digests).await?;
             for (digest, path, executable) in batch {
                 let bytes = found.get(digest).ok_or(Error::MissingBlob(*digest))?;
-                let mut file = fresh_file(path, *executable)?;
-                std::io::Write::write_all(&mut file, bytes)
-                    .map_err(|error| Error::file(path, error))?;
-                keep(file, path)?;
+                let written = WholeFile::beside(path, *executable).and_then(|mut file| {
+                    file.write_all(bytes)?;
+                    file.appear()
+                });
+                written.map_err(|error| Error::file(path, error))?;
             }
         }
         for (digest, path, executable) in large {
-            let mut file = fresh_file(path, *executable)?;
+            let failed = |error| Error::file(path, error);
+            let mut file = WholeFile::beside(path, *executable).map_err(failed)?;
             match &self.kind {
                 Kind::Embedded(..) => {
                     drain(self.read(digest, 0, u64::MAX)?, &mut file, path).await?;
                 }
                 Kind::Remote(remote, _) => {
-                    let mut sink = |piece: &[u8]| {
-                        std::io::Write::write_all(&mut file, piece)
-                            .map_err(|error| Error::file(path, error))
-                    };
+                    let mut sink = |piece: &[u8]| file.write_all(piece).map_err(failed);
                     remote.stream_into(digest, &mut sink).await?;
                 }
             }
-            keep(file, path)?;
+            file.appear().map_err(failed)?;
         }
         Ok(())
     }
@@ -491,28 +492,4 @@ fn put(store: &Store, digest: &Digest, content: &Content) -> Result<(), Error> {
     }
     writer.commit()?;
     Ok(())
-}
-
-/// A file beside `path` that is to take its place.
-pub(crate) fn fresh_file(path: &Path, executable: bool) -> Result<tempfile::NamedTempFile, Error> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    let mode = if executable { 0o777 } else { 0o666 };
-    // Whoever asks for a temporary file finds what was left of it by its name.
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let prefix = match name.starts_with(".forerunner-") {
-        true => format!(".{name}."),
-        false => ".forerunner-".to_owned(),
-    };
-    tempfile::Builder::new()
-        .prefix(&prefix)
-        .permissions(std::fs::Permissions::from_mode(mode))
-        .tempfile_in(folder)
-        .map_err(|error| Error::file(path, error))
-}
-
-pub(crate) fn keep(file: tempfile::NamedTempFile, path: &Path) -> Result<(), Error> {
-    file.persist(path).map(drop).map_err(|error| Error::file(path, error.error))
 }

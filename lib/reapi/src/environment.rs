@@ -64,12 +64,12 @@ impl Config {
             })?,
         };
         let jobs = match set("FORERUNNER_JOBS") {
-            None => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-            Some(value) => number(&value).ok_or_else(|| EnvironmentError::Value {
+            None => None,
+            Some(value) => Some(number(&value).ok_or_else(|| EnvironmentError::Value {
                 name: "FORERUNNER_JOBS",
                 value: value.to_string_lossy().into_owned(),
                 expected: "a number from 1 on",
-            })?,
+            })?),
         };
         let runner = set("FORERUNNER_RUNNER").map(PathBuf::from);
         let beside = || {

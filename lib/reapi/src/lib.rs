@@ -20,6 +20,7 @@ mod security;
 mod server;
 mod stream;
 mod upload;
+mod whole;
 
 pub use asset::AssetService;
 pub use capabilities::Capabilities;
@@ -34,6 +35,7 @@ pub use record::Record;
 pub use security::{ClientIdentity, Credentials, Security};
 pub use server::Authorized;
 pub use stream::BlobStream;
+pub use whole::WholeFile;
 
 /// The worker that results in the action cache name which are none of actions: dependency
 /// manifests of the wrappers, under keys of their own.

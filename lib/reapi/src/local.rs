@@ -44,7 +44,7 @@ pub(crate) enum Home {
 
 impl Executor {
     pub(crate) fn new(home: Home, settings: LocalExecution) -> Self {
-        let slots = Arc::new(Semaphore::new(settings.jobs.max(1)));
+        let slots = Arc::new(Semaphore::new(settings.jobs().max(1)));
         Self { home, settings, slots, running: Arc::default() }
     }
 

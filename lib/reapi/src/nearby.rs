@@ -3,20 +3,22 @@
 //! buildbox-casd says where that is (LocalCAS, GetLocalServerDetails), which can be noted for the
 //! processes to come. What cannot be seen or read from here, or is not what it should be, comes
 //! through the socket like that of any server.
+//!
+//! Reading there is no use that casd sees; the lookup of the result before it is: casd counts
+//! GetActionResult as a use of everything that the result names.
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use forerunner_merkle::Digest;
 use forerunner_proto::buildgrid::GetLocalServerDetailsRequest;
 use forerunner_proto::buildgrid::local_content_addressable_storage_client::LocalContentAddressableStorageClient;
 
-use crate::Error;
-use crate::endpoint::{fresh_file, keep};
 use crate::remote::{RemoteEndpoint, SMALL_BATCH_BYTES};
 use crate::stream::PIECE_BYTES;
+use crate::{Error, WholeFile};
 
 /// What is noted of a server that keeps nothing which can be seen from here.
 const NOWHERE: &str = "-";
@@ -78,10 +80,11 @@ impl RemoteEndpoint {
                 continue;
             }
             if let Some(from) = object(objects, digest) {
-                let mut file = fresh_file(path, *executable)?;
-                let copied = self.copy_object(from, digest, file.as_file_mut());
+                let copied = WholeFile::beside(path, *executable).and_then(|mut file| {
+                    let right = self.copy_object(from, digest, &mut file)?;
+                    if right { file.appear().map(|()| true) } else { Ok(false) }
+                });
                 if copied.map_err(|error| Error::file(path, error))? {
-                    keep(file, path)?;
                     taken.insert(path);
                 }
             }
@@ -90,7 +93,7 @@ impl RemoteEndpoint {
     }
 
     /// Answers whether that was the blob. If not, `to` has to be made anew.
-    fn copy_object(&self, mut from: File, digest: &Digest, to: &mut File) -> std::io::Result<bool> {
+    fn copy_object(&self, mut from: File, digest: &Digest, to: &mut WholeFile) -> io::Result<bool> {
         let mut hasher = self.function.hasher();
         let size = usize::try_from(digest.size()).unwrap_or(usize::MAX);
         let mut piece = vec![0; size.clamp(1, PIECE_BYTES)];
@@ -138,9 +141,8 @@ fn write_note(note: &Path, objects: Option<&Path>) {
         Some(Some(text)) => text,
         Some(None) => return,
     };
-    if let Ok(mut file) = fresh_file(note, false)
-        && writeln!(file, "{text}").is_ok()
-    {
-        let _ = keep(file, note);
-    }
+    let _ = WholeFile::beside(note, false).and_then(|mut file| {
+        writeln!(file, "{text}")?;
+        file.appear()
+    });
 }

@@ -149,7 +149,9 @@ impl Store {
         forerunner_merkle::Name::check(name)
             .map_err(|error| StoreError::Name { path: name.into(), error })?;
         let path = self.inner.layout.aside(name);
-        self.make_folder(&path)?;
+        if !path.is_dir() {
+            self.make_folder(&path)?;
+        }
         Ok(path)
     }
 

@@ -184,7 +184,7 @@ async fn primed(
             *seconds.entry(name).or_default() += time.as_secs_f64();
         }
     };
-    let limit = Limit::new(config.local.jobs, 1.0);
+    let limit = Limit::new(config.local.jobs(), 1.0);
     let begun = Instant::now();
     let forever = std::future::pending();
     let summary = prime(endpoint, &mut plan, limit, None, forever, &mut notify).await?;

@@ -94,7 +94,7 @@ pub(crate) async fn run(args: &EndpointArgs, options: &Options) -> Result<ExitCo
     let (graph, loaded) = (&project.graph, &mut project.loaded);
     let mut plan = Plan::new(graph, today, &recorded, &touched, loaded, options.mode);
     let limit =
-        Limit::new(options.capacity.unwrap_or(endpoint.config.local.jobs), options.max_share);
+        Limit::new(options.capacity.unwrap_or(endpoint.config.local.jobs()), options.max_share);
     let news: Option<mpsc::Receiver<News>> = options.follow.then(|| follow::stdin(graph));
     let mut progress = Progress::new(plan.tasks().len(), options.quiet, options.trace.is_some());
     let mut signal = 0;

@@ -153,7 +153,7 @@ fn served(place: &Place, update_allowed: bool) -> (Gateway, Recorder, String) {
     config.local = LocalExecution {
         runner: bin("buildbox-run"),
         runner_arguments: vec!["--host-toolchain".to_owned()],
-        jobs: 1,
+        jobs: Some(1),
     };
     let policy = Policy { update_allowed };
     let gateway = Gateway::start(&socket, &config, policy, recorder.clone()).expect("a socket");

@@ -31,7 +31,11 @@ fn a_fresh_sandbox_needs_no_preprocessor() {
             function,
         },
         function,
-        local: LocalExecution { runner: "none".into(), runner_arguments: Vec::new(), jobs: 1 },
+        local: LocalExecution {
+            runner: "none".into(),
+            runner_arguments: Vec::new(),
+            jobs: Some(1),
+        },
         tool: Tool::default(),
     };
     let socket = place.folder.path().join("socket");
