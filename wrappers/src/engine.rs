@@ -1,6 +1,7 @@
 //! What all wrappers do: look the action up, write its outputs; or run it, and store its result.
 
 pub mod aside;
+mod asked;
 mod before;
 mod deliver;
 mod directories;
@@ -21,7 +22,7 @@ mod verify;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
@@ -109,7 +110,7 @@ pub struct Job {
     /// What the tool reads from standard input, if that was read already.
     pub stdin: Option<Bytes>,
     /// Tells from an output whether it is a function of the inputs.
-    pub accept: Option<fn(&std::path::Path) -> bool>,
+    pub accept: Option<fn(&Path) -> bool>,
     /// How it names its outputs, if these are files that the tool changes in place.
     pub in_place: Option<InPlace>,
 }
@@ -174,7 +175,7 @@ pub trait Inputs {
 
     /// Writes the dependency file that the command was to write, from the one with all inputs;
     /// answers whether that could be done.
-    fn write_rule(&mut self, _all: &std::path::Path) -> bool {
+    fn write_rule(&mut self, _all: &Path) -> bool {
         false
     }
 }
@@ -203,6 +204,9 @@ struct Known {
     formed: Formed,
     /// For the manifest; `None` if none can be made.
     variant: Option<Variant>,
+    /// Where something that is only asked for is missing, if that was learned: a directory, and
+    /// the name in it.
+    asked: Vec<(PathBuf, String)>,
 }
 
 impl Engine<'_> {
@@ -610,6 +614,13 @@ impl Engine<'_> {
 }
 
 impl Job {
+    /// Whether an absolute path is one of what it makes, run in `directory`.
+    fn makes(&self, path: &Path, directory: &str) -> bool {
+        let at = |own: &str| PathBuf::from(paths::absolute(own, directory));
+        self.output_directories.iter().any(|own| path.starts_with(at(own)))
+            || self.products.iter().any(|product| at(&product.local) == path)
+    }
+
     /// Everything but the content of files that decides what the action is.
     fn manifest_key(&self, session: &Session) -> Key {
         let settings = &session.settings;

@@ -48,6 +48,15 @@ impl Place {
         std::fs::write(path, text).expect("a file");
     }
 
+    /// Writes a program; answers with its path.
+    fn script(&self, name: &str, text: &str) -> String {
+        self.write(name, text);
+        let path = self.work().join(name);
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&path, mode).expect("a mode");
+        path.display().to_string()
+    }
+
     /// One of our programs with a clean environment.
     fn ours(&self, program: &str) -> Command {
         let mut command = Command::new(bin(program));

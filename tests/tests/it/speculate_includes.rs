@@ -190,6 +190,15 @@ fn a_compiler_is_asked_what_it_reads() {
     }
 }
 
+/// A home, and the folder of a project in it, where there is a compiler.
+fn home_with_gcc() -> Option<(tempfile::TempDir, std::path::PathBuf)> {
+    peer("gcc", on_path("gcc"))?;
+    let home = temp();
+    let work = home.path().join("work");
+    std::fs::create_dir_all(&work).expect("a folder");
+    Some((home, work))
+}
+
 /// The words of a compile of `unit` in the project below.
 fn build_line(unit: usize) -> String {
     format!("recc gcc -c u{unit}.c -o u{unit}.o")
@@ -199,12 +208,7 @@ fn build_line(unit: usize) -> String {
 /// the build asks for is there, and compilers are asked only where it may matter.
 #[test]
 fn macros_that_switch_includes_are_found() {
-    if peer("gcc", on_path("gcc")).is_none() {
-        return;
-    }
-    let home = temp();
-    let work = home.path().join("work");
-    std::fs::create_dir_all(&work).expect("a folder");
+    let Some((home, work)) = home_with_gcc() else { return };
     let write = |path: &str, text: &str| std::fs::write(work.join(path), text).expect("a file");
     let config = |macros: &str| {
         write("config.h", &format!("#ifndef CONFIG\n#define CONFIG\n{macros}#endif\n"));
@@ -276,12 +280,7 @@ fn macros_that_switch_includes_are_found() {
 /// So many units in doubt for one reason, and none of them reads anything else: few are asked about.
 #[test]
 fn questions_in_vain_end() {
-    if peer("gcc", on_path("gcc")).is_none() {
-        return;
-    }
-    let home = temp();
-    let work = home.path().join("work");
-    std::fs::create_dir_all(&work).expect("a folder");
+    let Some((home, work)) = home_with_gcc() else { return };
     let write = |path: &str, text: &str| std::fs::write(work.join(path), text).expect("a file");
     write("config.h", "#define LEVEL 1\n");
     write("common.h", "#if LEVEL > 5\n#include \"deep.h\"\n#endif\n");

@@ -57,3 +57,29 @@ impl Before {
         self.seen.iter().find(changed).map(|seen| seen.path.as_path())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_in_the_same_tick_is_read() {
+        let folder = tempfile::tempdir().expect("a directory");
+        let path = folder.path().join("a.h");
+        std::fs::write(&path, "old").expect("written");
+        let digest = DigestFunction::Sha256.digest(b"old");
+        let now = || {
+            let metadata = std::fs::metadata(&path).expect("there");
+            (Some(Stamp::of(&metadata)), stamp::now())
+        };
+        let (stamp, taken) = now();
+        let seen = Seen { path: path.clone(), digest, stamp };
+        assert!(seen.is_unchanged(DigestFunction::Sha256, taken));
+        std::fs::write(&path, "new").expect("written");
+        assert!(!seen.is_unchanged(DigestFunction::Sha256, taken), "another stamp");
+        // Written between the digest and the stamp.
+        let (stamp, taken) = now();
+        let seen = Seen { path: path.clone(), digest, stamp };
+        assert!(!seen.is_unchanged(DigestFunction::Sha256, taken), "the stamp says nothing");
+    }
+}

@@ -21,7 +21,7 @@ use crate::stats::Fate;
 
 use super::aside::Aside;
 use super::before::Before;
-use super::{Engine, Job, Known, Outcome, Remembered, deliver};
+use super::{Engine, Job, Known, Outcome, Remembered, asked, deliver};
 
 /// Output of a tool up to this size stands in the result itself.
 const INLINE_BYTES: usize = 64 << 10;
@@ -69,17 +69,14 @@ impl Engine<'_> {
             self.count(&job.label, Fate::Miss, 0, captured.took);
             return outcome;
         }
-        let in_place = |path: &Path| {
-            let below = |directory: &String| {
-                path.starts_with(paths::absolute(directory, &self.session.directory))
-            };
-            job.output_directories.iter().any(below)
-                || job.products.iter().any(|product| {
-                    Path::new(&paths::absolute(&product.local, &self.session.directory)) == path
-                })
-        };
+        let in_place = |path: &Path| job.makes(path, &self.session.directory);
         if let Some(path) = before.changed(settings.function, in_place) {
             self.session.log.info(format_args!("`{}` changed meanwhile", path.display()));
+            self.count(&job.label, Fate::Uncached(Reason::InputChanged), 0, captured.took);
+            return outcome;
+        }
+        if let Some(change) = asked::changed(&known, job, &self.session.directory) {
+            self.session.log.info(format_args!("{change} meanwhile"));
             self.count(&job.label, Fate::Uncached(Reason::InputChanged), 0, captured.took);
             return outcome;
         }

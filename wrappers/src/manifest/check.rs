@@ -62,7 +62,10 @@ impl Variant {
     }
 
     /// Whether what must exist does, and nothing appeared; and whether stamps were renewed.
-    pub(super) fn check_names(&mut self, directory: &str, now: i64) -> Result<bool, Change> {
+    ///
+    /// # Errors
+    /// What is gone, or appeared.
+    pub fn check_names(&mut self, directory: &str, now: i64) -> Result<bool, Change> {
         for path in &self.present {
             if !Path::new(&paths::absolute(path, directory)).exists() {
                 return Err(Change::Gone(path.clone()));

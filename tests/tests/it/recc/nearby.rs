@@ -96,6 +96,14 @@ fn a_small_object_is_read_where_an_earlier_hit_noted() {
     assert!(hit && taken == made && opened.len() == 1, "{opened:?}");
     assert!(opened[0].starts_with(casd.socket().with_file_name("cache")), "{opened:?}");
 
+    // To casd, which evicts by the time of the last use, that was one.
+    let long_ago = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
+    let blob = std::fs::File::options().write(true).open(&opened[0]).expect("root may do that");
+    blob.set_modified(long_ago).expect("a time");
+    assert!(run().0);
+    let used = blob.metadata().and_then(|metadata| metadata.modified()).expect("a time");
+    assert!(used > long_ago, "{used:?}");
+
     let notes = place.folder.path().join("store/aside/nearby");
     let notes: Vec<_> = std::fs::read_dir(notes).expect("notes").flatten().collect();
     assert_eq!(notes.len(), 1);

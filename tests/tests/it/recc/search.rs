@@ -1,17 +1,8 @@
 //! How much of PATH is part of an action of the embedded store.
 
-use std::os::unix::fs::PermissionsExt as _;
-
 use forerunner_tests::{on_path, peer};
 
 use super::Place;
-
-fn script(place: &Place, name: &str, text: &str) -> String {
-    place.write(name, text);
-    let path = place.work().join(name);
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("a mode");
-    path.display().to_string()
-}
 
 /// What the compiler's programs are found by, and no more: another terminal, an environment of
 /// Python or one of the build system's makes no miss.
@@ -35,15 +26,15 @@ fn of_path_only_what_finds_the_compiler() {
     assert_eq!(compile(&format!("{path}:{more}"), "gcc"), (2, 1));
     // Another assembler, found first.
     let text = format!("#!/bin/sh\nexec {} \"$@\"\n", r#as.display());
-    let other = script(&place, "other/as", &text);
+    let other = place.script("other/as", &text);
     let other = other.strip_suffix("/as").expect("it ends so");
     assert_eq!(compile(&format!("{other}:{path}"), "gcc"), (2, 2));
     // It appears where PATH led before.
     assert_eq!(compile(&format!("{more}:{path}"), "gcc"), (3, 2));
-    script(&place, "more/as", &format!("{text}# another\n"));
+    place.script("more/as", &format!("{text}# another\n"));
     assert_eq!(compile(&format!("{more}:{path}"), "gcc"), (3, 3));
     // What a script starts, nobody knows.
-    let wrapper = script(&place, "bin/gcc", &format!("#!/bin/sh\nexec {} \"$@\"\n", gcc.display()));
+    let wrapper = place.script("bin/gcc", &format!("#!/bin/sh\nexec {} \"$@\"\n", gcc.display()));
     let before = compile(&path, &wrapper);
     let after = compile(&format!("{path}:/gone"), &wrapper);
     assert_eq!(after, (before.0, before.1 + 1));

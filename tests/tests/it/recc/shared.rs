@@ -1,7 +1,5 @@
 //! Manifests that an endpoint keeps: a fresh sandbox needs no preprocessor.
 
-use std::os::unix::fs::PermissionsExt as _;
-
 use forerunner_gateway::{Gateway, Policy, Recorder};
 use forerunner_merkle::DigestFunction;
 use forerunner_reapi::{Config, LocalExecution, Tool};
@@ -16,12 +14,8 @@ fn a_fresh_sandbox_needs_no_preprocessor() {
     place.write("a.c", "#include \"inc/a.h\"\nint a(void) { return A; }\n");
     place.write("inc/a.h", "#define A 1\n");
     // A compiler that tells when it is run.
-    place.write(
-        "bin/gcc",
-        &format!("#!/bin/sh\necho \"$@\" >> \"$LOG\"\nexec {} \"$@\"\n", gcc.display()),
-    );
-    let script = place.work().join("bin/gcc");
-    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).expect("a mode");
+    let text = format!("#!/bin/sh\necho \"$@\" >> \"$LOG\"\nexec {} \"$@\"\n", gcc.display());
+    place.script("bin/gcc", &text);
     let function = DigestFunction::Sha256;
     let config = Config {
         remote: None,

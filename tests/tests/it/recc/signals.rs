@@ -1,6 +1,5 @@
 //! A tool that is ended by a signal: so is the wrapper.
 
-use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 
@@ -15,10 +14,7 @@ fn crashing(place: &Place, name: &str, real: &Path, signal: i32) -> String {
          exec {} \"$@\"\n",
         real.display()
     );
-    place.write(name, &text);
-    let path = place.work().join(name);
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("a mode");
-    path.display().to_string()
+    place.script(name, &text)
 }
 
 #[test]
