@@ -10,6 +10,7 @@
 mod action_cache;
 mod capabilities;
 mod cas;
+mod connection;
 mod execution;
 mod local_cas;
 mod memory;

@@ -4,30 +4,23 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
+use std::pin::pin;
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use forerunner_proto::buildgrid::local_content_addressable_storage_server::LocalContentAddressableStorageServer;
-use forerunner_proto::bytestream::byte_stream_server::ByteStreamServer;
-use forerunner_proto::reapi::action_cache_server::ActionCacheServer;
-use forerunner_proto::reapi::capabilities_server::CapabilitiesServer;
-use forerunner_proto::reapi::content_addressable_storage_server::ContentAddressableStorageServer;
-use forerunner_proto::reapi::execution_server::ExecutionServer;
 use forerunner_reapi::{Config, Endpoint, Error, Line};
-use tokio::sync::oneshot;
-use tokio_stream::StreamExt as _;
-use tokio_stream::wrappers::UnixListenerStream;
-use tonic::transport::Server;
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinSet;
 
+use crate::connection::{self, Services};
 use crate::local_cas::LocalCas;
 use crate::memory::Memory;
 use crate::vigil::Vigil;
 use crate::{Front, Policy, Recorder, SandboxRoot};
 
-/// Largest message that a client may send. Batches are within 4 MiB; a result with the paths of a
-/// great many outputs may be larger.
-const LARGEST_REQUEST_BYTES: usize = 64 * 1024 * 1024;
+/// Where no connection can be taken, it is tried again after this time.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// How long calls under way may take once the gateway is to stop.
 const LINGER: Duration = Duration::from_millis(500);
@@ -198,48 +191,32 @@ fn serve(
         let vigil = Vigil::default();
         let watching = is_beside_us(&endpoint).then(|| tokio::spawn(vigil.clone().keep()));
         let front = Front { endpoint, policy, recorder, memory: Memory::default(), vigil };
-        let local_cas = root.map(|root| {
-            LocalContentAddressableStorageServer::new(LocalCas { front: front.clone(), root })
-        });
-        let router = Server::builder()
-            .initial_stream_window_size(1024 * 1024)
-            .initial_connection_window_size(4 * 1024 * 1024)
-            .add_service(CapabilitiesServer::new(front.clone()))
-            .add_service(ByteStreamServer::new(front.clone()))
-            .add_service(
-                ContentAddressableStorageServer::new(front.clone())
-                    .max_decoding_message_size(LARGEST_REQUEST_BYTES)
-                    .max_encoding_message_size(LARGEST_REQUEST_BYTES),
-            )
-            .add_service(
-                ActionCacheServer::new(front.clone())
-                    .max_decoding_message_size(LARGEST_REQUEST_BYTES)
-                    .max_encoding_message_size(LARGEST_REQUEST_BYTES),
-            )
-            .add_service(
-                ExecutionServer::new(front).max_encoding_message_size(LARGEST_REQUEST_BYTES),
-            )
-            .add_optional_service(local_cas);
+        let local_cas = root.map(|root| LocalCas { front: front.clone(), root });
+        let services = Arc::new(Services::new(front, local_cas));
         let _ = ready.send(Ok(()));
-        let lines =
-            UnixListenerStream::new(listener).map(|connected| Line::new(connected?.into_std()?));
-        let (drained, mut drain) = tokio::sync::watch::channel(false);
-        let serving = router.serve_with_incoming_shutdown(lines, async move {
-            let _ = stopped.await;
-            let _ = drained.send(true);
-        });
-        let limit = async move {
-            let _ = drain.changed().await;
-            tokio::time::sleep(LINGER).await;
-        };
-        tokio::select! {
-            result = serving => {
-                if let Err(error) = result {
-                    tracing::warn!(%error, "the socket is no longer served");
-                }
+        let (tell, told) = watch::channel(false);
+        let mut connections = JoinSet::new();
+        let mut stopped = pin!(stopped);
+        loop {
+            tokio::select! {
+                _ = &mut stopped => break,
+                accepted = listener.accept() => match accepted.and_then(|(line, _)| Line::new(line.into_std()?)) {
+                    Ok(line) => {
+                        connections.spawn(connection::serve(line, services.clone(), told.clone()));
+                    }
+                    Err(error) => {
+                        // Of descriptors there will be more when others are done.
+                        tracing::warn!(%error, "a client cannot connect");
+                        tokio::time::sleep(PAUSE).await;
+                    }
+                },
+                Some(_) = connections.join_next(), if !connections.is_empty() => {}
             }
-            () = limit => {}
         }
+        drop(listener);
+        let _ = tell.send(true);
+        let all = async { while connections.join_next().await.is_some() {} };
+        let _ = tokio::time::timeout(LINGER, all).await;
         if let Some(watching) = watching {
             watching.abort();
         }

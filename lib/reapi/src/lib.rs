@@ -6,10 +6,12 @@
 mod asset;
 mod capabilities;
 mod config;
+mod direct;
 mod endpoint;
 mod environment;
 mod error;
 mod execution;
+pub mod http2;
 mod line;
 mod local;
 mod nearby;

@@ -1,20 +1,20 @@
 //! A unix socket as both ends of a call use it: with few system calls, and few wake-ups of either
 //! side.
 //!
-//! HTTP/2 flushes the head of a request before its body is there, so that the other side wakes up
-//! twice. A [`Line`] lets the other tasks of the thread add what they have before it writes. And
-//! it waits for a socket to be writable only after a write that found it full: otherwise each piece
-//! that the other side takes off the socket would wake up this one.
+//! What is written in pieces goes out together when it is flushed. And a [`Line`] waits for its
+//! socket to be writable only after a write that found it full: otherwise each piece that the other
+//! side takes off the socket would wake up this one.
 
 use std::io::{self, IoSlice, Write as _};
 use std::net::Shutdown;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::unix::pipe::{Receiver, Sender};
-use tonic::transport::server::Connected;
 
 /// More than this is written at once.
 const HELD_BYTES: usize = 16 * 1024;
@@ -30,8 +30,6 @@ pub struct Line {
     writable: Option<Sender>,
     /// Written and not yet flushed.
     held: Vec<u8>,
-    /// Whether the other tasks had their turn since the last flush.
-    yielded: bool,
 }
 
 impl Line {
@@ -42,7 +40,7 @@ impl Line {
     pub fn new(socket: UnixStream) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         let readable = Receiver::from_owned_fd_unchecked(socket.try_clone()?.into())?;
-        Ok(Self { socket, readable, writable: None, held: Vec::new(), yielded: false })
+        Ok(Self { socket, readable, writable: None, held: Vec::new() })
     }
 
     /// Writes what fits, waiting until that is something.
@@ -122,13 +120,7 @@ impl AsyncWrite for Line {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if !self.held.is_empty() && !std::mem::replace(&mut self.yielded, true) {
-            context.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        ready!(self.poll_release(context))?;
-        self.yielded = false;
-        Poll::Ready(Ok(()))
+        self.poll_release(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -137,10 +129,20 @@ impl AsyncWrite for Line {
     }
 }
 
-impl Connected for Line {
-    type ConnectInfo = ();
-
-    fn connect_info(&self) -> Self::ConnectInfo {}
+/// Connects to a socket whose path may be longer than `sun_path` (108 bytes): then by way of its
+/// directory's descriptor.
+pub(crate) async fn connect(path: &Path) -> io::Result<Line> {
+    const SUN_PATH_BYTES: usize = 108;
+    let long = path.as_os_str().len() >= SUN_PATH_BYTES;
+    let stream = match (path.parent(), path.file_name()) {
+        (Some(parent), Some(name)) if long => {
+            let folder = std::fs::File::open(parent)?;
+            let short = Path::new("/proc/self/fd").join(folder.as_raw_fd().to_string());
+            tokio::net::UnixStream::connect(short.join(name)).await?
+        }
+        _ => tokio::net::UnixStream::connect(path).await?,
+    };
+    Line::new(stream.into_std()?)
 }
 
 #[cfg(test)]
@@ -156,17 +158,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_tasks_write_in_turns_goes_out_together() {
-        let (line, theirs) = pair();
-        let (_read, mut write) = tokio::io::split(line);
-        write.write_all(b"head").await.expect("room");
-        assert!((&theirs).read(&mut [0; 8]).is_err(), "nothing was flushed");
-        let flush = async { write.flush().await };
+    async fn what_is_written_in_pieces_goes_out_together() {
+        let (mut line, theirs) = pair();
+        line.write_all(b"he").await.expect("room");
+        line.write_all(b"ad").await.expect("room");
         let mut seen = [0; 8];
-        let other = async { (&theirs).read(&mut seen).is_err() };
-        let (flushed, before) = tokio::join!(flush, other);
-        flushed.expect("it goes out");
-        assert!(before, "the other task had its turn first");
+        assert!((&theirs).read(&mut seen).is_err(), "nothing was flushed");
+        line.flush().await.expect("it goes out");
         assert_eq!((&theirs).read(&mut seen).expect("it is there"), 4);
     }
 

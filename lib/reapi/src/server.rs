@@ -3,24 +3,65 @@
 use std::collections::hash_map::RandomState;
 use std::future::Future;
 use std::hash::{BuildHasher, Hasher as _};
-use std::os::fd::AsRawFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use forerunner_proto::{Message, reapi};
-use hyper_util::rt::TokioIo;
-use tokio::net::UnixStream;
+use tonic::body::Body;
 use tonic::metadata::{BinaryMetadataValue, MetadataValue};
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Request, Response, Status};
+use tower::{BoxError, Service};
 
+use crate::direct::Direct;
 use crate::error::passing;
 use crate::security::Authorize;
-use crate::{Connection, Error, Line, Tool};
+use crate::{Connection, Error, Tool};
 
 /// What the clients of the generated services send their requests through.
-pub type Authorized = InterceptedService<Channel, Authorize>;
+pub type Authorized = InterceptedService<Wire, Authorize>;
+
+/// The way to a server.
+#[derive(Clone, Debug)]
+pub struct Wire(Way);
+
+#[derive(Clone, Debug)]
+enum Way {
+    /// By a unix socket. There is nothing on it that has to be kept alive.
+    Direct(Direct),
+    /// By a network.
+    Channel(Channel),
+}
+
+/// What is to come of a call.
+pub(crate) type Answer =
+    Pin<Box<dyn Future<Output = Result<http::Response<Body>, BoxError>> + Send>>;
+
+impl Service<http::Request<Body>> for Wire {
+    type Response = http::Response<Body>;
+    type Error = BoxError;
+    type Future = Answer;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        match &mut self.0 {
+            Way::Direct(_) => Poll::Ready(Ok(())),
+            Way::Channel(channel) => channel.poll_ready(context).map_err(Into::into),
+        }
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        match &mut self.0 {
+            Way::Direct(direct) => direct.call(request),
+            Way::Channel(channel) => {
+                let answer = channel.call(request);
+                Box::pin(async move { answer.await.map_err(Into::into) })
+            }
+        }
+    }
+}
 
 /// Longest pause between two tries.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -131,17 +172,14 @@ fn open(connection: &Connection) -> Result<Authorized, Error> {
     let bad = |reason: String| Error::Address { url: url.to_owned(), reason };
     if let Some(path) = url.strip_prefix("unix:") {
         // `unix:/a`, `unix:///a` and `unix:a` are all in use.
-        let path = path.strip_prefix("//").unwrap_or(path);
-        if path.is_empty() {
+        let path = Path::new(path.strip_prefix("//").unwrap_or(path));
+        if path.as_os_str().is_empty() {
             return Err(bad("the path is empty".to_owned()));
         }
-        let path = PathBuf::from(path);
-        let endpoint = tune(Endpoint::from_static("http://localhost"), connection);
-        let channel = endpoint.connect_with_connector_lazy(tower::service_fn(move |_: Uri| {
-            let path = path.clone();
-            async move { connect_unix(&path).await.map(TokioIo::new) }
-        }));
-        return Ok(InterceptedService::new(channel, Authorize::nobody()));
+        return Ok(InterceptedService::new(
+            Wire(Way::Direct(Direct::new(path))),
+            Authorize::nobody(),
+        ));
     }
     let (full, secure) = match url.split_once("://") {
         Some(("http" | "grpc", rest)) => (format!("http://{rest}"), false),
@@ -161,7 +199,7 @@ fn open(connection: &Connection) -> Result<Authorized, Error> {
     } else if connection.security.credentials.is_some() {
         tracing::warn!("credentials are not sent to `{url}`: they need `https://`");
     }
-    Ok(InterceptedService::new(endpoint.connect_lazy(), authorize))
+    Ok(InterceptedService::new(Wire(Way::Channel(endpoint.connect_lazy())), authorize))
 }
 
 fn tune(endpoint: Endpoint, connection: &Connection) -> Endpoint {
@@ -173,22 +211,6 @@ fn tune(endpoint: Endpoint, connection: &Connection) -> Endpoint {
         Some(interval) => endpoint.http2_keep_alive_interval(interval),
         None => endpoint,
     }
-}
-
-/// Connects to a socket whose path may be longer than `sun_path` (108 bytes): then by way of its
-/// directory's descriptor.
-async fn connect_unix(path: &Path) -> std::io::Result<Line> {
-    const SUN_PATH_BYTES: usize = 108;
-    let long = path.as_os_str().len() >= SUN_PATH_BYTES;
-    let stream = match (path.parent(), path.file_name()) {
-        (Some(parent), Some(name)) if long => {
-            let folder = std::fs::File::open(parent)?;
-            let short = Path::new("/proc/self/fd").join(folder.as_raw_fd().to_string());
-            UnixStream::connect(short.join(name)).await?
-        }
-        _ => UnixStream::connect(path).await?,
-    };
-    Line::new(stream.into_std()?)
 }
 
 #[cfg(test)]

@@ -1,0 +1,114 @@
+//! Calls over a unix socket with few layers in between.
+//!
+//! What tonic has for a client hands each call from task to task, which is nothing beside a
+//! network. To a server on this machine it is a good part of the time that a lookup takes. Here a
+//! call goes to HTTP/2 (h2) as it is, and its answer comes from there.
+
+use std::fmt;
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
+
+use bytes::Bytes;
+use h2::client::SendRequest;
+use http::uri::{Authority, Scheme};
+use http::{HeaderValue, Request, Response, Uri};
+use tonic::Status;
+use tonic::body::Body;
+
+use crate::http2::{self, HEADERS_BYTES, Incoming};
+use crate::line;
+use crate::server::Answer;
+
+/// What a server may have under way to us on one stream, and on all.
+const STREAM_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+const CONNECTION_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
+
+/// A server behind a unix socket. It is connected to with the first call, and again when the
+/// connection broke. Clones share the connection, which belongs to the runtime that made it.
+#[derive(Clone)]
+pub(crate) struct Direct(Arc<Shared>);
+
+struct Shared {
+    path: PathBuf,
+    connection: Mutex<Option<SendRequest<Bytes>>>,
+    /// Held by whoever connects.
+    connecting: tokio::sync::Mutex<()>,
+}
+
+impl fmt::Debug for Direct {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("Direct").field(&self.0.path).finish()
+    }
+}
+
+impl Direct {
+    pub(crate) fn new(path: &Path) -> Self {
+        let (connection, connecting) = Default::default();
+        Self(Arc::new(Shared { path: path.to_owned(), connection, connecting }))
+    }
+
+    /// Makes a call.
+    pub(crate) fn call(&self, request: Request<Body>) -> Answer {
+        let shared = Arc::clone(&self.0);
+        Box::pin(async move { Ok(shared.call(request).await?) })
+    }
+}
+
+impl Shared {
+    async fn call(&self, request: Request<Body>) -> Result<Response<Body>, Status> {
+        let (mut head, body) = request.into_parts();
+        let mut address = head.uri.into_parts();
+        address.scheme = Some(Scheme::HTTP);
+        address.authority = Some(Authority::from_static("localhost"));
+        head.uri = Uri::from_parts(address).map_err(|error| Status::internal(error.to_string()))?;
+        let agent = HeaderValue::from_static(concat!("forerunner/", env!("CARGO_PKG_VERSION")));
+        head.headers.insert(http::header::USER_AGENT, agent);
+
+        let mut connection = self.ready().await?;
+        let (answer, stream) = connection.send_request(Request::from_parts(head, ()), false)?;
+        let mut sending = Box::pin(http2::send(body, stream));
+        // One message is sent at once. More of them may have to wait for the answer.
+        let sent =
+            std::future::poll_fn(|context| Poll::Ready(sending.as_mut().poll(context).is_ready()));
+        if !sent.await {
+            tokio::spawn(sending);
+        }
+        Ok(answer.await?.map(|stream| Body::new(Incoming::new(stream))))
+    }
+
+    /// The connection, once it takes another call.
+    async fn ready(&self) -> Result<SendRequest<Bytes>, Status> {
+        if let Some(connection) = self.living().await {
+            return Ok(connection);
+        }
+        let _connecting = self.connecting.lock().await;
+        // Another call may have been faster.
+        if let Some(connection) = self.living().await {
+            return Ok(connection);
+        }
+        let failed = |error: std::io::Error| {
+            let mut status = Status::unavailable(format!("`{}`: {error}", self.path.display()));
+            status.set_source(Arc::new(error));
+            status
+        };
+        let line = line::connect(&self.path).await.map_err(failed)?;
+        let (connection, driver) = h2::client::Builder::new()
+            .initial_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .max_header_list_size(HEADERS_BYTES)
+            .enable_push(false)
+            .handshake(line)
+            .await?;
+        // Whatever ends it, the calls under way are told.
+        tokio::spawn(async move { driver.await.unwrap_or_default() });
+        *self.connection.lock().unwrap_or_else(PoisonError::into_inner) = Some(connection.clone());
+        Ok(connection.ready().await?)
+    }
+
+    async fn living(&self) -> Option<SendRequest<Bytes>> {
+        let known = self.connection.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        known?.ready().await.ok()
+    }
+}
