@@ -9,10 +9,11 @@
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _, Take, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
 
-use forerunner_merkle::Digest;
+use forerunner_merkle::{Digest, DigestFunction};
 use forerunner_proto::buildgrid::GetLocalServerDetailsRequest;
 use forerunner_proto::buildgrid::local_content_addressable_storage_client::LocalContentAddressableStorageClient;
 
@@ -93,20 +94,19 @@ impl RemoteEndpoint {
     }
 
     /// Answers whether that was the blob. If not, `to` has to be made anew.
-    fn copy_object(&self, mut from: File, digest: &Digest, to: &mut WholeFile) -> io::Result<bool> {
-        let mut hasher = self.function.hasher();
-        let size = usize::try_from(digest.size()).unwrap_or(usize::MAX);
-        let mut piece = vec![0; size.clamp(1, PIECE_BYTES)];
-        loop {
-            match from.read(&mut piece) {
-                Ok(0) => return Ok(hasher.finish() == *digest),
-                Ok(count) => {
-                    hasher.update(&piece[..count]);
-                    to.write_all(&piece[..count])?;
-                }
-                Err(_) => return Ok(false),
-            }
+    fn copy_object(&self, from: File, digest: &Digest, to: &mut WholeFile) -> io::Result<bool> {
+        if digest.size() > PIECE_BYTES as u64 {
+            let from = from.take(digest.size() + 1);
+            return Ok(copy_and_hash(from, to, self.function).is_ok_and(|copy| copy == *digest));
         }
+        // One byte more tells a file that grew.
+        let limit = digest.size() + 1;
+        let mut content = Vec::with_capacity(usize::try_from(limit).unwrap_or(0));
+        let read = from.take(limit).read_to_end(&mut content);
+        if read.is_err() || self.function.digest(&content) != *digest {
+            return Ok(false);
+        }
+        to.write_all(&content).map(|()| true)
     }
 
     /// The file for what is known of this server.
@@ -114,6 +114,38 @@ impl RemoteEndpoint {
         let url = self.function.digest(self.cas.connection.url.as_bytes());
         Some(self.notes.as_ref()?.join(&url.hex()[..32]))
     }
+}
+
+/// Copies a file; answers with the digest of the copy. To find that takes longer than to copy, so
+/// another thread reads what is there so far.
+fn copy_and_hash(
+    mut from: Take<File>,
+    to: &mut WholeFile,
+    function: DigestFunction,
+) -> io::Result<Digest> {
+    let mut copy = to.reader()?;
+    let (tell, told) = mpsc::channel();
+    std::thread::scope(|scope| {
+        let hashing = std::thread::Builder::new().spawn_scoped(scope, move || {
+            let mut hasher = function.hasher();
+            let mut piece = vec![0; PIECE_BYTES];
+            for mut there in told {
+                while there > 0 {
+                    let part = usize::try_from(there).unwrap_or(PIECE_BYTES).min(PIECE_BYTES);
+                    copy.read_exact(&mut piece[..part])?;
+                    hasher.update(&piece[..part]);
+                    there -= part as u64;
+                }
+            }
+            Ok(hasher.finish())
+        })?;
+        while let copied @ 1.. = to.fill(&mut from.by_ref().take(PIECE_BYTES as u64))? {
+            // If nobody listens any more, that says why.
+            let _ = tell.send(copied);
+        }
+        drop(tell);
+        hashing.join().unwrap_or_else(|_| Err(io::Error::other("the thread ended")))
+    })
 }
 
 /// The file of a blob, if there is one of its size.

@@ -1,5 +1,6 @@
 //! Files that appear whole or not at all.
 
+use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -45,6 +46,14 @@ impl WholeFile {
     /// If it cannot be read, or there is no room.
     pub fn fill<R: io::Read + ?Sized>(&mut self, from: &mut R) -> io::Result<u64> {
         io::copy(from, self.file.as_file_mut())
+    }
+
+    /// Another descriptor, to read what was written from its beginning.
+    ///
+    /// # Errors
+    /// If the system has no more descriptors.
+    pub(crate) fn reader(&self) -> io::Result<File> {
+        self.file.reopen()
     }
 
     /// Gives it its place; what is there is replaced in one step.
