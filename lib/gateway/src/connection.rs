@@ -43,6 +43,10 @@ const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 /// Calls that a client may have under way on one connection; more of them wait.
 const CALLS: u32 = 200;
 
+/// Calls that a client may give up before we even looked at them. h2's own limit of 20 ends the
+/// connection, and all other calls on it, of one that stops a build.
+const GIVEN_UP: usize = 2000;
+
 type Answer = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
 /// All that is served.
@@ -106,6 +110,7 @@ pub(crate) async fn serve(line: Line, services: Arc<Services>, mut stop: watch::
         .initial_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_concurrent_streams(CALLS)
+        .max_pending_accept_reset_streams(GIVEN_UP)
         .max_header_list_size(HEADERS_BYTES)
         .handshake(line)
         .await;

@@ -13,7 +13,7 @@ use crate::endpoint::{FUNCTION, embedded, noise, remote, runtime};
 use crate::scripted::Server;
 
 struct Served {
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
     recorder: Recorder,
     gateway: Option<Gateway>,
     url: String,
@@ -31,7 +31,7 @@ fn serve_at(update_allowed: bool, socket: &Path) -> Served {
     let policy = Policy { update_allowed };
     let gateway = Gateway::start(&path, &embedded(folder.path()), policy, recorder.clone());
     let gateway = Some(gateway.expect("a socket"));
-    Served { url: format!("unix:{}", path.display()), _folder: folder, recorder, gateway }
+    Served { url: format!("unix:{}", path.display()), folder, recorder, gateway }
 }
 
 fn result(output: &Bytes) -> Kept<reapi::ActionResult> {
@@ -150,6 +150,57 @@ fn a_path_longer_than_sun_path_works_and_nothing_is_left() {
     assert!(Path::new(&path).exists());
     served.gateway.take().expect("a gateway").stop();
     assert!(!Path::new(&path).exists());
+}
+
+#[test]
+fn one_that_comes_back_is_connected_to_again() {
+    let mut served = serve(true);
+    let path = served.url.trim_start_matches("unix:").to_owned();
+    runtime().block_on(async {
+        let client = Endpoint::open(&remote(&served.url)).expect("an address");
+        let ask = async || client.action_result(&FUNCTION.digest(b"none"), &[]).await;
+        assert_eq!(ask().await.expect("an answer"), None);
+        served.gateway.take().expect("a gateway").stop();
+        let error = ask().await.expect_err("nobody is there").to_string();
+        assert!(error.contains("cannot be reached") && error.contains(&path), "{error}");
+        let store = embedded(served.folder.path());
+        let policy = Policy { update_allowed: true };
+        let again = Gateway::start(Path::new(&path), &store, policy, Recorder::new());
+        let _again = again.expect("a socket");
+        assert_eq!(ask().await.expect("an answer"), None);
+    });
+}
+
+/// More than a connection has under way at once; those who lose interest do not hold up others.
+#[test]
+fn a_great_many_calls_at_once_are_all_answered() {
+    let served = serve(true);
+    runtime().block_on(async {
+        let client = Endpoint::open(&remote(&served.url)).expect("an address");
+        let blob = noise(1, 50_000);
+        let digest = FUNCTION.digest(&blob);
+        client.upload(vec![(digest, Content::Bytes(blob.clone()))]).await.expect("an upload");
+        let mut tasks = tokio::task::JoinSet::new();
+        for number in 0..1500 {
+            let client = client.clone();
+            let call = tasks.spawn(async move { client.get(&digest).await.expect("the blob") });
+            if number % 3 == 0 {
+                tokio::spawn(async move {
+                    tokio::task::yield_now().await;
+                    call.abort();
+                });
+            }
+        }
+        let mut answers = 0;
+        while let Some(done) = tasks.join_next().await {
+            if let Ok(got) = done {
+                assert_eq!(got, blob);
+                answers += 1;
+            }
+        }
+        assert!(answers >= 1000, "{answers}");
+        client.action_result(&digest, &[]).await.expect("still an answer");
+    });
 }
 
 #[test]
