@@ -204,9 +204,6 @@ struct Known {
     formed: Formed,
     /// For the manifest; `None` if none can be made.
     variant: Option<Variant>,
-    /// Where something that is only asked for is missing, if that was learned: a directory, and
-    /// the name in it.
-    asked: Vec<(PathBuf, String)>,
 }
 
 impl Engine<'_> {

@@ -94,7 +94,7 @@ impl Engine<'_> {
             steadiness: learned.steadiness,
             absent: merge(learned.absent, gathered.absent.iter().chain(&absent)),
         });
-        Ok(Known { formed, variant, asked: learned.asked })
+        Ok(Known { formed, variant })
     }
 
     /// Of the files that are inputs if they are there: those that are, and where the others would
@@ -124,7 +124,7 @@ impl Engine<'_> {
             let outline = input.outline.filter(|_| input.digest == fact.digest);
             *input = InputFact { outline, ..fact };
         }
-        Ok(Known { formed, variant: Some(variant), asked: Vec::new() })
+        Ok(Known { formed, variant: Some(variant) })
     }
 
     /// Everything below a directory, at its own path; links stay links.
@@ -164,7 +164,7 @@ impl Engine<'_> {
         }
         self.named_besides(job, &mut places)?;
         let formed = self.form(job, &listed(places))?;
-        Ok(Known { formed, variant: None, asked: Vec::new() })
+        Ok(Known { formed, variant: None })
     }
 
     fn learn(&self, job: &Job, gathered: &Gathered, paths: &[String]) -> Result<Learned, Reason> {

@@ -12,7 +12,7 @@ use crate::reason::Reason;
 use crate::stamp::{self, Stamp};
 use crate::stats::Fate;
 
-use super::asked::{self, Held};
+use super::asked;
 use super::before::{Before, Seen};
 use super::{Cold, Engine, Gathered, Inputs, Job, Known, OWN_LIST, Outcome, Unknown};
 
@@ -56,7 +56,6 @@ impl Engine<'_> {
         while likely.is_none() && stamp::file_clock() <= self.session.begun_tick {
             std::thread::sleep(Duration::from_micros(500));
         }
-        let held = Held::before(job, &self.session.directory);
         let started = stamp::file_clock();
         let mut uploaded = false;
         let (captured, outcome) = self.run_tool_while(job, &real, &environment, |engine| {
@@ -97,14 +96,6 @@ impl Engine<'_> {
             Ok((known, uploaded))
         });
         match stored {
-            Ok((known, _)) if held.or_later(&known.asked, started) => {
-                // What it reads as things are now is learned, so that the next run is not in doubt.
-                let known = self.gather(job, inputs, stats).ok();
-                let reason = Reason::InputChanged;
-                self.session.log.info(format_args!("{reason}: {}", reason.help()));
-                self.count(&job.label, Fate::Uncached(reason), 0, captured.took);
-                remembered.remember(known.and_then(|known| known.variant), Some(cache));
-            }
             Ok((known, uploaded)) => {
                 let inputs =
                     if uploaded { Ok(()) } else { self.upload_inputs(cache, &known.formed) };

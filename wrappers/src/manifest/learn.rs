@@ -22,8 +22,6 @@ pub struct Learned {
     pub present: Vec<String>,
     /// Files that do not exist.
     pub absent: Vec<AbsentNames>,
-    /// Where something that is only asked for is missing: a directory, and the name in it.
-    pub asked: Vec<(PathBuf, String)>,
     /// Precompiled headers that the compiler would use.
     pub precompiled: Vec<String>,
     /// The result depends on files that nobody names.
@@ -297,10 +295,6 @@ impl<'a> Learner<'a> {
             }
         }
         let there = self.files.is_file(&full);
-        if !there && mention.asked {
-            let missing = self.note_absent(&full);
-            self.found.asked.extend(missing);
-        }
         if seen {
             return there;
         }
@@ -315,8 +309,8 @@ impl<'a> Learner<'a> {
         there
     }
 
-    /// Notes the shortest part of a path that does not exist; answers with its directory and name.
-    fn note_absent(&mut self, full: &str) -> Option<(PathBuf, String)> {
+    /// Notes the shortest part of a path that does not exist.
+    fn note_absent(&mut self, full: &str) {
         let mut missing = Path::new(full);
         while let Some(parent) = missing.parent() {
             if parent.to_str().and_then(|path| self.files.look(path)).is_some_and(|it| it.is_dir) {
@@ -324,7 +318,11 @@ impl<'a> Learner<'a> {
             }
             missing = parent;
         }
-        let (parent, name) = (missing.parent()?, missing.file_name()?.to_str()?);
+        let (Some(parent), Some(name)) =
+            (missing.parent(), missing.file_name().and_then(|n| n.to_str()))
+        else {
+            return;
+        };
         let kind = match std::fs::symlink_metadata(missing) {
             Err(_) => "",
             // What is no file is no header, and nothing is below what is no directory.
@@ -332,11 +330,11 @@ impl<'a> Learner<'a> {
             Ok(it) if it.is_file() && missing != Path::new(full) => NO_DIRECTORY,
             Ok(_) => {
                 self.found.unclear = true;
-                return None;
+                return;
             }
         };
-        self.absent.entry(parent.to_owned()).or_default().insert(format!("{name}{kind}"));
-        Some((parent.to_owned(), name.to_owned()))
+        let name = format!("{name}{kind}");
+        self.absent.entry(parent.to_owned()).or_default().insert(name);
     }
 
     fn finish(mut self) -> Learned {
