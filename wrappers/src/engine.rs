@@ -1,7 +1,6 @@
 //! What all wrappers do: look the action up, write its outputs; or run it, and store its result.
 
 pub mod aside;
-mod asked;
 mod before;
 mod deliver;
 mod directories;

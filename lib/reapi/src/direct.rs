@@ -14,6 +14,7 @@ use bytes::Bytes;
 use h2::client::SendRequest;
 use http::uri::{Authority, Scheme};
 use http::{HeaderValue, Request, Response, Uri};
+use tokio::task::JoinSet;
 use tonic::Status;
 use tonic::body::Body;
 
@@ -69,13 +70,19 @@ impl Shared {
         let mut connection = self.ready().await?;
         let (answer, stream) = connection.send_request(Request::from_parts(head, ()), false)?;
         let mut sending = Box::pin(http2::send(body, stream));
-        // One message is sent at once. More of them may have to wait for the answer.
+        // One message is sent at once. More of them are sent while the answer is waited for, and no
+        // longer than somebody waits: dropped before that, the call is reset.
         let sent =
             std::future::poll_fn(|context| Poll::Ready(sending.as_mut().poll(context).is_ready()));
-        if !sent.await {
-            tokio::spawn(sending);
+        let mut rest = (!sent.await).then(JoinSet::new);
+        if let Some(rest) = &mut rest {
+            rest.spawn(sending);
         }
-        Ok(answer.await?.map(|stream| Body::new(Incoming::new(stream))))
+        let answer = answer.await?;
+        if let Some(rest) = &mut rest {
+            rest.detach_all();
+        }
+        Ok(answer.map(|stream| Body::new(Incoming::new(stream))))
     }
 
     /// The connection, once it takes another call.
@@ -110,5 +117,60 @@ impl Shared {
     async fn living(&self) -> Option<SendRequest<Bytes>> {
         let known = self.connection.lock().unwrap_or_else(PoisonError::into_inner).clone();
         known?.ready().await.ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::pin::Pin;
+    use std::task::Context;
+
+    use http_body::Frame;
+
+    use super::*;
+
+    /// A body that goes on for as long as somebody takes it.
+    struct Endless(#[expect(dead_code, reason = "it is counted")] Arc<()>);
+
+    impl http_body::Body for Endless {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[0; 1 << 20])))))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_call_that_is_given_up_sends_no_more() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("socket");
+        let listener = tokio::net::UnixListener::bind(&path).expect("a socket");
+        let (begun, begins) = tokio::sync::oneshot::channel();
+        let server = tokio::spawn(async move {
+            let (line, _) = listener.accept().await.expect("a client");
+            let mut connection = h2::server::handshake(line).await.expect("HTTP/2");
+            let (request, _answer) = connection.accept().await.expect("a call").expect("a call");
+            // Kept, and never read: the client is in the middle of its body for good.
+            let _ = begun.send(request);
+            assert!(connection.accept().await.is_none());
+        });
+
+        let counted = Arc::new(());
+        let body = Body::new(Endless(Arc::clone(&counted)));
+        let direct = Direct::new(&path);
+        let call = tokio::spawn(direct.call(Request::new(body)));
+        let _request = begins.await.expect("the call arrives");
+        assert_eq!(Arc::strong_count(&counted), 2);
+        call.abort();
+        assert!(call.await.expect_err("it was given up").is_cancelled());
+        tokio::task::yield_now().await;
+        assert_eq!(Arc::strong_count(&counted), 1, "the body is dropped with the call");
+        drop(direct);
+        server.await.expect("the line is closed");
     }
 }

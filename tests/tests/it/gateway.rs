@@ -138,6 +138,28 @@ fn a_wrong_blob_is_refused() {
 }
 
 #[test]
+fn an_upload_that_is_given_up_is_no_blob() {
+    let served = serve(true);
+    runtime().block_on(async {
+        let client = Endpoint::open(&remote(&served.url)).expect("an address");
+        let mut given_up = 0;
+        for number in 0..12_u64 {
+            let blob = noise(number, 12_000_000);
+            let digest = FUNCTION.digest(&blob);
+            let upload = client.upload(vec![(digest, Content::Bytes(blob.clone()))]);
+            let patience = std::time::Duration::from_millis(number * 3);
+            given_up += u32::from(tokio::time::timeout(patience, upload).await.is_err());
+            match client.get(&digest).await {
+                Ok(got) => assert_eq!(got, blob),
+                Err(Error::MissingBlob(_)) => {}
+                Err(other) => panic!("{other:?}"),
+            }
+        }
+        assert!(given_up > 0, "the first has no time at all");
+    });
+}
+
+#[test]
 fn a_path_longer_than_sun_path_works_and_nothing_is_left() {
     let long = "a-rather-long-name/".repeat(12);
     let mut served = serve_at(true, &Path::new(&long).join("s.sock"));

@@ -1,12 +1,15 @@
-//! Whether inputs are still what they were when they were digested.
+//! Whether inputs, and names that must not be there, are still what they were before a run.
 
 use std::path::{Path, PathBuf};
 
 use forerunner_merkle::{Digest, DigestFunction};
 
 use crate::action::Formed;
+use crate::manifest::Change;
 use crate::stamp::{self, Stamp};
 use crate::stat_cache::digest_file;
+
+use super::{Job, Known};
 
 /// An input as it was digested.
 pub(super) struct Seen {
@@ -56,6 +59,18 @@ impl Before {
             |seen: &&Seen| !in_place(&seen.path) && !seen.is_unchanged(function, self.taken);
         self.seen.iter().find(changed).map(|seen| seen.path.as_path())
     }
+}
+
+/// What appeared that was not there when the inputs were found, or went that must be there. What
+/// the command itself makes does not count.
+pub(super) fn changed_names(known: &Known, job: &Job, directory: &str) -> Option<Change> {
+    // Of a copy: what is remembered is how things were before.
+    let mut variant = known.variant.clone()?;
+    for group in &mut variant.absent {
+        let at = Path::new(&group.directory);
+        group.names.retain(|name| !job.makes(&at.join(name.trim_end_matches('/')), directory));
+    }
+    variant.check_names(directory, stamp::now()).err()
 }
 
 #[cfg(test)]

@@ -20,8 +20,8 @@ use crate::stat_cache::is_executable;
 use crate::stats::Fate;
 
 use super::aside::Aside;
-use super::before::Before;
-use super::{Engine, Job, Known, Outcome, Remembered, asked, deliver};
+use super::before::{self, Before};
+use super::{Engine, Job, Known, Outcome, Remembered, deliver};
 
 /// Output of a tool up to this size stands in the result itself.
 const INLINE_BYTES: usize = 64 << 10;
@@ -75,7 +75,7 @@ impl Engine<'_> {
             self.count(&job.label, Fate::Uncached(Reason::InputChanged), 0, captured.took);
             return outcome;
         }
-        if let Some(change) = asked::changed(&known, job, &self.session.directory) {
+        if let Some(change) = before::changed_names(&known, job, &self.session.directory) {
             self.session.log.info(format_args!("{change} meanwhile"));
             self.count(&job.label, Fate::Uncached(Reason::InputChanged), 0, captured.took);
             return outcome;

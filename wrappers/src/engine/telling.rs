@@ -12,8 +12,7 @@ use crate::reason::Reason;
 use crate::stamp::{self, Stamp};
 use crate::stats::Fate;
 
-use super::asked;
-use super::before::{Before, Seen};
+use super::before::{self, Before, Seen};
 use super::{Cold, Engine, Gathered, Inputs, Job, Known, OWN_LIST, Outcome, Unknown};
 
 /// What a run left, and what was known before it.
@@ -83,7 +82,7 @@ impl Engine<'_> {
             let paths = self.with_further(job, &gathered.paths);
             let (known, uploaded) = match likely {
                 Some(known) if known.reads(&paths) => {
-                    let changed = asked::changed(&known, job, &self.session.directory);
+                    let changed = before::changed_names(&known, job, &self.session.directory);
                     if let Some(change) = changed {
                         self.session.log.info(format_args!("{change} meanwhile"));
                         return Err(Reason::InputChanged);
