@@ -1,6 +1,8 @@
 //! The small binary format of our own files: lengths before texts, little-endian. Reading never
 //! trusts a length.
 
+use forerunner_reapi::WholeFile;
+
 /// Appends to a buffer.
 #[derive(Default)]
 pub(crate) struct Writer(pub(crate) Vec<u8>);
@@ -63,10 +65,9 @@ impl<'a> Reader<'a> {
 /// Replaces a file so that others see the old or the new one, never a part. What cannot be
 /// written is not: these files only save work.
 pub(crate) fn replace_file(path: &std::path::Path, bytes: &[u8]) {
-    let Some(folder) = path.parent() else { return };
-    let written = tempfile::NamedTempFile::new_in(folder).and_then(|mut file| {
+    let written = WholeFile::beside(path, false).and_then(|mut file| {
         std::io::Write::write_all(&mut file, bytes)?;
-        file.persist(path).map_err(|error| error.error)
+        file.appear()
     });
     drop(written);
 }

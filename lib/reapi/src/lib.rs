@@ -37,7 +37,7 @@ pub use record::Record;
 pub use security::{ClientIdentity, Credentials, Security};
 pub use server::Authorized;
 pub use stream::BlobStream;
-pub use whole::WholeFile;
+pub use whole::{WholeFile, put_in_place};
 
 /// The worker that results in the action cache name which are none of actions: dependency
 /// manifests of the wrappers, under keys of their own.

@@ -11,7 +11,7 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Read as _, Take, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 
 use forerunner_merkle::{Digest, DigestFunction};
 use forerunner_proto::buildgrid::GetLocalServerDetailsRequest;
@@ -23,6 +23,11 @@ use crate::{Error, WholeFile};
 
 /// What is noted of a server that keeps nothing which can be seen from here.
 const NOWHERE: &str = "-";
+
+/// What is copied at once, and how much of it may be ahead of what is hashed. More of it leaves
+/// both threads on one processor: the one that copies never has to wait.
+const COPIED_BYTES: usize = 128 * 1024;
+const COPIES_AHEAD: usize = 3;
 
 impl RemoteEndpoint {
     /// Copies those of `files` that the server keeps within reach; answers with their paths.
@@ -116,35 +121,38 @@ impl RemoteEndpoint {
     }
 }
 
-/// Copies a file; answers with the digest of the copy. To find that takes longer than to copy, so
-/// another thread reads what is there so far.
+/// Copies a file; answers with the digest of what was written. To find that takes longer than to
+/// copy, so another thread does it, from the same memory.
 fn copy_and_hash(
     mut from: Take<File>,
     to: &mut WholeFile,
     function: DigestFunction,
 ) -> io::Result<Digest> {
-    let mut copy = to.reader()?;
-    let (tell, told) = mpsc::channel();
+    let (tell, told) = mpsc::sync_channel::<Arc<Vec<u8>>>(COPIES_AHEAD);
+    let (give_back, spare) = mpsc::sync_channel(COPIES_AHEAD);
+    for _ in 0..COPIES_AHEAD {
+        let _ = give_back.send(Arc::new(Vec::with_capacity(COPIED_BYTES)));
+    }
     std::thread::scope(|scope| {
         let hashing = std::thread::Builder::new().spawn_scoped(scope, move || {
             let mut hasher = function.hasher();
-            let mut piece = vec![0; PIECE_BYTES];
-            for mut there in told {
-                while there > 0 {
-                    let part = usize::try_from(there).unwrap_or(PIECE_BYTES).min(PIECE_BYTES);
-                    copy.read_exact(&mut piece[..part])?;
-                    hasher.update(&piece[..part]);
-                    there -= part as u64;
-                }
+            for piece in told {
+                hasher.update(&piece);
+                let _ = give_back.send(piece);
             }
-            Ok(hasher.finish())
+            hasher.finish()
         })?;
-        while let copied @ 1.. = to.fill(&mut from.by_ref().take(PIECE_BYTES as u64))? {
-            // If nobody listens any more, that says why.
-            let _ = tell.send(copied);
+        while let Ok(mut piece) = spare.recv() {
+            let bytes = Arc::make_mut(&mut piece);
+            bytes.clear();
+            if from.by_ref().take(COPIED_BYTES as u64).read_to_end(bytes)? == 0 {
+                break;
+            }
+            let _ = tell.send(Arc::clone(&piece));
+            to.write_all(&piece)?;
         }
         drop(tell);
-        hashing.join().unwrap_or_else(|_| Err(io::Error::other("the thread ended")))
+        hashing.join().map_err(|_| io::Error::other("the thread ended"))
     })
 }
 

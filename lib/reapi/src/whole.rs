@@ -1,11 +1,11 @@
 //! Files that appear whole or not at all.
 
-use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use tempfile::NamedTempFile;
+use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+use tempfile::{NamedTempFile, PathPersistError, TempPath};
 
 /// What the names of files on their way begin with.
 const PREFIX: &str = ".forerunner-";
@@ -48,21 +48,31 @@ impl WholeFile {
         io::copy(from, self.file.as_file_mut())
     }
 
-    /// Another descriptor, to read what was written from its beginning.
-    ///
-    /// # Errors
-    /// If the system has no more descriptors.
-    pub(crate) fn reader(&self) -> io::Result<File> {
-        self.file.reopen()
-    }
-
     /// Gives it its place; what is there is replaced in one step.
     ///
     /// # Errors
     /// If that cannot be replaced.
     pub fn appear(self) -> io::Result<()> {
-        self.file.persist(&self.path).map(drop).map_err(|error| error.error)
+        put_in_place(self.file.into_temp_path(), &self.path).map_err(|error| error.error)
     }
+}
+
+/// Gives a temporary file its place; what is there is replaced in one step.
+///
+/// The two change places, and the old one is removed then. Of a file that is renamed over another,
+/// ext4 has the content written to the disk first (`auto_da_alloc`), which takes longer than
+/// everything else. Compilers do not wait for the disk either.
+///
+/// # Errors
+/// If what is there cannot be replaced. The error has the temporary file.
+pub fn put_in_place(from: TempPath, to: &Path) -> Result<(), PathPersistError> {
+    let is_file = to.symlink_metadata().is_ok_and(|there| there.is_file());
+    // Not every file system, and not every sandbox, has it.
+    if is_file && renameat2(AT_FDCWD, &*from, AT_FDCWD, to, RenameFlags::RENAME_EXCHANGE).is_ok() {
+        // Dropping it removes what has its name now.
+        return Ok(());
+    }
+    from.persist(to)
 }
 
 impl Write for WholeFile {
@@ -93,6 +103,29 @@ mod tests {
         assert_ne!(std::fs::metadata(&path).expect("there").permissions().mode() & 0o100, 0);
         drop(WholeFile::beside(&path, false).expect("begun"));
         assert_eq!(std::fs::read_dir(folder.path()).expect("a directory").count(), 1);
+    }
+
+    #[test]
+    fn links_are_replaced_and_directories_are_not() {
+        let folder = tempfile::tempdir().expect("a directory");
+        let put = |path: &Path| {
+            let mut file = WholeFile::beside(path, false).expect("begun");
+            file.write_all(b"new").expect("written");
+            file.appear()
+        };
+        let [a, link, other, directory] =
+            ["a", "link", "other", "d"].map(|it| folder.path().join(it));
+        std::fs::write(&a, "old").expect("written");
+        std::os::unix::fs::symlink("a", &link).expect("a link");
+        std::fs::hard_link(&a, &other).expect("a link");
+        put(&link).expect("in place");
+        assert!(link.symlink_metadata().expect("there").is_file());
+        put(&other).expect("in place");
+        assert_eq!(std::fs::read(&a).expect("read"), b"old");
+        assert_eq!(std::fs::read(&other).expect("read"), b"new");
+        std::fs::create_dir(&directory).expect("a directory");
+        assert!(put(&directory).is_err());
+        assert_eq!(std::fs::read_dir(folder.path()).expect("a directory").count(), 4);
     }
 
     #[test]

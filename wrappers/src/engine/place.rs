@@ -9,6 +9,7 @@ use std::io;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use forerunner_reapi::put_in_place;
 use nix::fcntl::{FallocateFlags, fallocate};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{AccessFlags, access};
@@ -103,7 +104,7 @@ impl Place {
     /// # Errors
     /// If it cannot be done; what is there is then what it was.
     pub(super) fn replace(self, from: TempPath) -> io::Result<()> {
-        from.persist(&self.path).map_err(|error| error.error)
+        put_in_place(from, &self.path).map_err(|error| error.error)
     }
 
     /// Puts new content where all names of the file show it.
@@ -125,7 +126,7 @@ impl Place {
     }
 
     fn rename(&self, from: TempPath) -> io::Result<()> {
-        let Err(failed) = from.persist(&self.real) else { return Ok(()) };
+        let Err(failed) = put_in_place(from, &self.real) else { return Ok(()) };
         if self.real == self.path {
             return Err(failed.error);
         }
@@ -134,7 +135,7 @@ impl Place {
             Ok(near) => {
                 std::fs::copy(&failed.path, &near)?;
                 self.dress(&near)?;
-                near.persist(&self.real).map_err(|error| error.error)
+                put_in_place(near, &self.real).map_err(|error| error.error)
             }
             Err(_) => self.write_through(&failed.path),
         }
@@ -160,7 +161,7 @@ impl Place {
         let name = leftovers::temporary(other)?;
         std::fs::remove_file(&name)?;
         std::fs::hard_link(&self.real, &name)?;
-        name.persist(other).map_err(|error| error.error)
+        put_in_place(name, other).map_err(|error| error.error)
     }
 
     /// Writes into the file, for its names that nobody can find. Only here can a kill leave
