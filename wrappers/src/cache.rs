@@ -120,6 +120,13 @@ impl Cache {
         Ok(Self::Endpoint(runtime, Box::new(endpoint), Rc::clone(&session.figures)))
     }
 
+    /// Has a server on this machine get ready for the first call.
+    pub fn connect(&self) {
+        if let Self::Endpoint(runtime, endpoint, _) = self {
+            runtime.block_on(endpoint.connect());
+        }
+    }
+
     /// The function of its digests, if it is a server; the embedded store's manifests are files.
     #[must_use]
     pub fn function(&self) -> Option<DigestFunction> {
@@ -261,11 +268,11 @@ impl Cache {
         let mut rest = Vec::new();
         for file in files {
             match (file.inline, self) {
-                (Some(bytes), _) => put_in_place(file, &mut &bytes[..])?,
+                (Some(bytes), _) => deliver_file(file, &mut &bytes[..])?,
                 (None, Self::Embedded(store)) => {
                     let mut blob =
                         store.open_blob(&file.digest)?.ok_or(CacheError::Missing(file.digest))?;
-                    put_in_place(file, &mut blob)?;
+                    deliver_file(file, &mut blob)?;
                 }
                 (None, Self::Endpoint(..)) => {
                     rest.push((file.digest, file.path.clone(), file.executable));
@@ -304,7 +311,7 @@ impl Cache {
 }
 
 /// Gives a file its content and its place.
-fn put_in_place<R: io::Read>(file: &Delivery<'_>, from: &mut R) -> Result<(), CacheError> {
+fn deliver_file<R: io::Read>(file: &Delivery<'_>, from: &mut R) -> Result<(), CacheError> {
     let put = WholeFile::beside(&file.path, file.executable).and_then(|mut target| {
         target.fill(from)?;
         target.appear()

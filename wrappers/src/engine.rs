@@ -292,6 +292,7 @@ impl Engine<'_> {
         stats: &mut StatCache,
     ) -> Outcome {
         let settings = &self.session.settings;
+        cache.connect();
         let mut remembered = self.remembered(job);
         remembered.complete(cache);
         if let Some((at, renewed)) = self.holding(&mut remembered.manifest) {

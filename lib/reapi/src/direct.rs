@@ -50,6 +50,15 @@ impl Direct {
         Self(Arc::new(Shared { path: path.to_owned(), connection, connecting }))
     }
 
+    /// Connects, if that was not done yet, and does not wait for what the server says to that. What
+    /// goes wrong the first call finds out.
+    pub(crate) async fn connect(&self) {
+        if self.0.ready().await.is_ok() {
+            // It is the connection's own task that greets the server.
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// Makes a call.
     pub(crate) fn call(&self, request: Request<Body>) -> Answer {
         let shared = Arc::clone(&self.0);
@@ -123,6 +132,7 @@ impl Shared {
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
+    use std::io::Read as _;
     use std::pin::Pin;
     use std::task::Context;
 
@@ -143,6 +153,24 @@ mod tests {
         ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
             Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[0; 1 << 20])))))
         }
+    }
+
+    #[tokio::test]
+    async fn the_server_is_greeted_ahead_of_the_first_call() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("socket");
+        Direct::new(&path).connect().await;
+        let listener = std::os::unix::net::UnixListener::bind(&path).expect("a socket");
+        let direct = Direct::new(&path);
+        direct.connect().await;
+        // Nothing of ours runs while this waits.
+        let (mut line, _) = listener.accept().expect("a client");
+        let mut greeting = [0; 24];
+        line.read_exact(&mut greeting).expect("it was sent");
+        assert_eq!(&greeting, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+        direct.connect().await;
+        listener.set_nonblocking(true).expect("a socket");
+        assert!(listener.accept().is_err(), "it is connected already");
     }
 
     #[tokio::test]

@@ -83,6 +83,14 @@ impl Endpoint {
         self
     }
 
+    /// Connects to the server of results, if it is on this machine: it gets ready for the first call
+    /// while the caller does something else. What goes wrong the first call tells.
+    pub async fn connect(&self) {
+        if let Kind::Remote(remote, _) = &self.kind {
+            remote.connect().await;
+        }
+    }
+
     /// What it was opened with.
     #[must_use]
     pub fn config(&self) -> &Config {

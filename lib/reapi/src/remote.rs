@@ -79,6 +79,11 @@ impl RemoteEndpoint {
             .max_encoding_message_size(LARGEST_MESSAGE_BYTES)
     }
 
+    /// Connects to the server of results ahead of the first call, if that takes no waiting.
+    pub(crate) async fn connect(&self) {
+        self.action_cache.connect().await;
+    }
+
     /// The server's capabilities, asked for once.
     pub(crate) async fn capabilities(&self) -> Result<Capabilities, Error> {
         self.capabilities.get_or_try_init(|| self.ask_capabilities()).await.cloned()

@@ -40,6 +40,15 @@ enum Way {
 pub(crate) type Answer =
     Pin<Box<dyn Future<Output = Result<http::Response<Body>, BoxError>> + Send>>;
 
+impl Wire {
+    /// Connects to a server on this machine; a network has to be waited for.
+    async fn connect(&self) {
+        if let Way::Direct(direct) = &self.0 {
+            direct.connect().await;
+        }
+    }
+}
+
 impl Service<http::Request<Body>> for Wire {
     type Response = http::Response<Body>;
     type Error = BoxError;
@@ -70,7 +79,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug)]
 pub(crate) struct Server {
     pub(crate) connection: Connection,
-    channel: Authorized,
+    wire: Wire,
+    authorize: Authorize,
     metadata: BinaryMetadataValue,
 }
 
@@ -86,16 +96,23 @@ impl Server {
             correlated_invocations_id: tool.correlated.clone(),
             ..Default::default()
         };
+        let (wire, authorize) = open(connection)?;
         Ok(Self {
             connection: connection.clone(),
-            channel: open(connection)?,
+            wire,
+            authorize,
             metadata: MetadataValue::from_bytes(&metadata.encode_to_vec()),
         })
     }
 
     /// The channel, for a client of a generated service.
     pub(crate) fn channel(&self) -> Authorized {
-        self.channel.clone()
+        InterceptedService::new(self.wire.clone(), self.authorize.clone())
+    }
+
+    /// Connects ahead of the first call, if that takes no waiting.
+    pub(crate) async fn connect(&self) {
+        self.wire.connect().await;
     }
 
     /// The instance name, for a request.
@@ -167,7 +184,7 @@ impl Server {
     }
 }
 
-fn open(connection: &Connection) -> Result<Authorized, Error> {
+fn open(connection: &Connection) -> Result<(Wire, Authorize), Error> {
     let url = connection.url.as_str();
     let bad = |reason: String| Error::Address { url: url.to_owned(), reason };
     if let Some(path) = url.strip_prefix("unix:") {
@@ -176,10 +193,7 @@ fn open(connection: &Connection) -> Result<Authorized, Error> {
         if path.as_os_str().is_empty() {
             return Err(bad("the path is empty".to_owned()));
         }
-        return Ok(InterceptedService::new(
-            Wire(Way::Direct(Direct::new(path))),
-            Authorize::nobody(),
-        ));
+        return Ok((Wire(Way::Direct(Direct::new(path))), Authorize::nobody()));
     }
     let (full, secure) = match url.split_once("://") {
         Some(("http" | "grpc", rest)) => (format!("http://{rest}"), false),
@@ -199,7 +213,7 @@ fn open(connection: &Connection) -> Result<Authorized, Error> {
     } else if connection.security.credentials.is_some() {
         tracing::warn!("credentials are not sent to `{url}`: they need `https://`");
     }
-    Ok(InterceptedService::new(Wire(Way::Channel(endpoint.connect_lazy())), authorize))
+    Ok((Wire(Way::Channel(endpoint.connect_lazy())), authorize))
 }
 
 fn tune(endpoint: Endpoint, connection: &Connection) -> Endpoint {
