@@ -163,6 +163,9 @@ fn hits(bench: &mut Bench, place: &Place, what: &str, line: Line<'_>) {
             &Timed::new("recc", ours).before(remove),
             &Timed::new(name, peer).before(remove),
         );
+        // As after an edit that is taken back: what is there is replaced.
+        let case = format!("{case}, object in place");
+        bench.pair(&case, &Timed::new("recc", ours), &Timed::new(name, peer));
     }
     let case = format!("hit over casd, {what}");
     let Some(casd) = &place.casd else { return bench.missing(&case, "buildbox-casd") };
