@@ -5,16 +5,13 @@
 //! call goes to HTTP/2 (h2) as it is, and its answer comes from there.
 
 use std::fmt;
-use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::Poll;
 
 use bytes::Bytes;
 use h2::client::SendRequest;
 use http::uri::{Authority, Scheme};
 use http::{HeaderValue, Request, Response, Uri};
-use tokio::task::JoinSet;
 use tonic::Status;
 use tonic::body::Body;
 
@@ -77,19 +74,20 @@ impl Shared {
         head.headers.insert(http::header::USER_AGENT, agent);
 
         let mut connection = self.ready().await?;
-        let (answer, stream) = connection.send_request(Request::from_parts(head, ()), false)?;
+        let (mut answer, stream) = connection.send_request(Request::from_parts(head, ()), false)?;
         let mut sending = Box::pin(http2::send(body, stream));
-        // One message is sent at once. More of them are sent while the answer is waited for, and no
-        // longer than somebody waits: dropped before that, the call is reset.
-        let sent =
-            std::future::poll_fn(|context| Poll::Ready(sending.as_mut().poll(context).is_ready()));
-        let mut rest = (!sent.await).then(JoinSet::new);
-        if let Some(rest) = &mut rest {
-            rest.spawn(sending);
-        }
-        let answer = answer.await?;
-        if let Some(rest) = &mut rest {
-            rest.detach_all();
+        // One message is sent at once. More of them are sent while the answer is waited for: dropped
+        // before it is there, the call is reset.
+        let mut sent = false;
+        let answer = loop {
+            tokio::select! {
+                biased;
+                () = &mut sending, if !sent => sent = true,
+                answer = &mut answer => break answer?,
+            }
+        };
+        if !sent {
+            tokio::spawn(sending);
         }
         Ok(answer.map(|stream| Body::new(Incoming::new(stream))))
     }
@@ -134,7 +132,7 @@ mod tests {
     use std::convert::Infallible;
     use std::io::Read as _;
     use std::pin::Pin;
-    use std::task::Context;
+    use std::task::{Context, Poll};
 
     use http_body::Frame;
 
