@@ -12,12 +12,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use forerunner_proto::buildgrid::local_content_addressable_storage_server::LocalContentAddressableStorageServer;
 use forerunner_proto::bytestream::byte_stream_server::ByteStreamServer;
-use forerunner_proto::reapi::action_cache_server::ActionCacheServer;
+use forerunner_proto::reapi::action_cache_server::ActionCache;
 use forerunner_proto::reapi::capabilities_server::CapabilitiesServer;
 use forerunner_proto::reapi::content_addressable_storage_server::ContentAddressableStorageServer;
 use forerunner_proto::reapi::execution_server::ExecutionServer;
 use forerunner_reapi::Line;
 use forerunner_reapi::http2::{self, HEADERS_BYTES, Incoming};
+use forerunner_reapi::unary;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use h2::server::SendResponse;
@@ -47,14 +48,18 @@ const CALLS: u32 = 200;
 /// connection, and all other calls on it, of one that stops a build.
 const GIVEN_UP: usize = 2000;
 
+const GET_ACTION_RESULT: &str = "/build.bazel.remote.execution.v2.ActionCache/GetActionResult";
+const UPDATE_ACTION_RESULT: &str =
+    "/build.bazel.remote.execution.v2.ActionCache/UpdateActionResult";
+
 type Answer = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
-/// All that is served.
+/// All that is served. Where a build asks all the time, it is answered with fewer layers.
 pub(crate) struct Services {
+    front: Arc<Front>,
     capabilities: CapabilitiesServer<Front>,
     byte_stream: ByteStreamServer<Front>,
     cas: ContentAddressableStorageServer<Front>,
-    action_cache: ActionCacheServer<Front>,
     execution: ExecutionServer<Front>,
     local_cas: Option<LocalContentAddressableStorageServer<LocalCas>>,
 }
@@ -67,19 +72,24 @@ impl Services {
             cas: ContentAddressableStorageServer::new(front.clone())
                 .max_decoding_message_size(LARGEST_REQUEST_BYTES)
                 .max_encoding_message_size(LARGEST_REQUEST_BYTES),
-            action_cache: ActionCacheServer::new(front.clone())
-                .max_decoding_message_size(LARGEST_REQUEST_BYTES)
+            execution: ExecutionServer::new(front.clone())
                 .max_encoding_message_size(LARGEST_REQUEST_BYTES),
-            execution: ExecutionServer::new(front).max_encoding_message_size(LARGEST_REQUEST_BYTES),
             local_cas: local_cas.map(LocalContentAddressableStorageServer::new),
+            front: Arc::new(front),
         }
     }
 
     /// Has the service that is named answer.
     fn call(&self, request: Request<Incoming>) -> Answer {
         let path = request.uri().path();
-        if names(&self.action_cache, path) {
-            self.action_cache.clone().call(request)
+        if path == GET_ACTION_RESULT {
+            let front = Arc::clone(&self.front);
+            let make = async move |request| front.get_action_result(request).await;
+            Box::pin(unary::answer(request, LARGEST_REQUEST_BYTES, make))
+        } else if path == UPDATE_ACTION_RESULT {
+            let front = Arc::clone(&self.front);
+            let make = async move |request| front.update_action_result(request).await;
+            Box::pin(unary::answer(request, LARGEST_REQUEST_BYTES, make))
         } else if names(&self.cas, path) {
             self.cas.clone().call(request)
         } else if names(&self.byte_stream, path) {

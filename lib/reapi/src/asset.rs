@@ -1,14 +1,13 @@
 //! An asset service (build.bazel.remote.asset.v1): which content goes by a name.
 
 use forerunner_merkle::{Digest, DigestFunction};
-use forerunner_proto::asset::fetch_client::FetchClient;
-use forerunner_proto::asset::{FetchBlobRequest, Qualifier};
+use forerunner_proto::asset::{FetchBlobRequest, FetchBlobResponse, Qualifier};
 use tonic::{Code, Status};
 
-use crate::server::Server;
+use crate::server::{Method, Server};
 use crate::{Connection, Error, Tool};
 
-const FETCH_BLOB: &str = "FetchBlob";
+const FETCH_BLOB: Method = Method("/build.bazel.remote.asset.v1.Fetch/FetchBlob");
 
 /// A service that is asked for names.
 #[derive(Clone, Debug)]
@@ -50,11 +49,8 @@ impl AssetService {
             digest_function: self.function.to_proto() as i32,
             ..Default::default()
         };
-        let call = || {
-            let request = self.server.request(request.clone());
-            async move { FetchClient::new(self.server.channel()).fetch_blob(request).await }
-        };
-        let answer = match self.server.call(FETCH_BLOB, call).await {
+        let asked = self.server.ask::<FetchBlobResponse>(FETCH_BLOB, &request);
+        let answer = match asked.await {
             Err(error) if error.code() == Code::NotFound => return Ok(None),
             other => other?,
         };
@@ -63,7 +59,7 @@ impl AssetService {
             Some(status) if status.code == Code::NotFound as i32 => Ok(None),
             Some(status) => {
                 let status = Status::new(Code::from(status.code), status.message);
-                Err(self.server.error(FETCH_BLOB, status))
+                Err(self.server.error(FETCH_BLOB.name(), status))
             }
         }
     }

@@ -17,7 +17,7 @@ use tonic::Code;
 use crate::execution::Start;
 use crate::local::{Executor, Home};
 use crate::remote::{RemoteEndpoint, batches};
-use crate::server::Authorized;
+use crate::server::Wire;
 use crate::stream::drain;
 use crate::{
     BlobStream, Capabilities, Config, Error, ExecuteOptions, Execution, Remote, WholeFile,
@@ -478,11 +478,11 @@ impl Endpoint {
     /// A client of the LocalCAS service of a server. Whether the server has that service only a
     /// call tells; see [`Error::code`].
     #[must_use]
-    pub fn local_cas(&self) -> Option<LocalContentAddressableStorageClient<Authorized>> {
+    pub fn local_cas(&self) -> Option<LocalContentAddressableStorageClient<Wire>> {
         match &self.kind {
             Kind::Embedded(..) => None,
             Kind::Remote(remote, _) => {
-                Some(LocalContentAddressableStorageClient::new(remote.cas.channel()))
+                Some(LocalContentAddressableStorageClient::new(remote.cas.wire.clone()))
             }
         }
     }

@@ -21,6 +21,7 @@ mod remote;
 mod security;
 mod server;
 mod stream;
+pub mod unary;
 mod upload;
 mod whole;
 
@@ -35,7 +36,7 @@ pub use line::Line;
 pub use nice::at_lowest_priority;
 pub use record::Record;
 pub use security::{ClientIdentity, Credentials, Security};
-pub use server::Authorized;
+pub use server::Wire;
 pub use stream::BlobStream;
 pub use whole::{WholeFile, put_in_place};
 

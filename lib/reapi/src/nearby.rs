@@ -14,12 +14,15 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 
 use forerunner_merkle::{Digest, DigestFunction};
-use forerunner_proto::buildgrid::GetLocalServerDetailsRequest;
-use forerunner_proto::buildgrid::local_content_addressable_storage_client::LocalContentAddressableStorageClient;
+use forerunner_proto::buildgrid::{GetLocalServerDetailsRequest, LocalServerDetails};
 
 use crate::remote::{RemoteEndpoint, SMALL_BATCH_BYTES};
+use crate::server::Method;
 use crate::stream::PIECE_BYTES;
 use crate::{Error, WholeFile};
+
+const GET_LOCAL_SERVER_DETAILS: Method =
+    Method("/build.buildgrid.LocalContentAddressableStorage/GetLocalServerDetails");
 
 /// What is noted of a server that keeps nothing which can be seen from here.
 const NOWHERE: &str = "-";
@@ -66,11 +69,9 @@ impl RemoteEndpoint {
 
     /// The directory of the server's blobs, if it has one that is there for us.
     async fn objects(&self) -> Option<PathBuf> {
-        let request =
-            self.cas.request(GetLocalServerDetailsRequest { instance_name: self.cas.instance() });
-        let mut client = LocalContentAddressableStorageClient::new(self.cas.channel());
-        let asked = client.get_local_server_details(request);
-        let details = self.cas.within_timeout(asked).await.ok()?.into_inner();
+        let request = GetLocalServerDetailsRequest { instance_name: self.cas.instance() };
+        let asked = self.cas.ask::<LocalServerDetails>(GET_LOCAL_SERVER_DETAILS, &request);
+        let details = asked.await.ok()?;
         let objects = Path::new(&details.storage_root).join("objects");
         (objects.is_absolute() && objects.is_dir()).then_some(objects)
     }

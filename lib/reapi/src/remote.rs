@@ -6,20 +6,28 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use forerunner_merkle::{Digest, DigestFunction, Forest};
-use forerunner_proto::reapi::action_cache_client::ActionCacheClient;
-use forerunner_proto::reapi::capabilities_client::CapabilitiesClient;
-use forerunner_proto::reapi::content_addressable_storage_client::ContentAddressableStorageClient;
 use forerunner_proto::reapi::execution_client::ExecutionClient;
 use forerunner_proto::{Kept, reapi};
 use tokio::sync::OnceCell;
 use tonic::Code;
 
-use crate::server::{Authorized, Server};
+use crate::server::{Method, Server, Wire};
 use crate::{Capabilities, Error, Remote, Tool};
 
 /// Largest message we take. A server's own limit is smaller; this bounds what a hostile one can
 /// make us hold.
 pub(crate) const LARGEST_MESSAGE_BYTES: usize = 256 * 1024 * 1024;
+
+const FIND_MISSING_BLOBS: Method =
+    Method("/build.bazel.remote.execution.v2.ContentAddressableStorage/FindMissingBlobs");
+const BATCH_READ_BLOBS: Method =
+    Method("/build.bazel.remote.execution.v2.ContentAddressableStorage/BatchReadBlobs");
+const GET_ACTION_RESULT: Method =
+    Method("/build.bazel.remote.execution.v2.ActionCache/GetActionResult");
+const UPDATE_ACTION_RESULT: Method =
+    Method("/build.bazel.remote.execution.v2.ActionCache/UpdateActionResult");
+const GET_CAPABILITIES: Method =
+    Method("/build.bazel.remote.execution.v2.Capabilities/GetCapabilities");
 
 /// What fits into one batch at any server, so that asking for its limit can be left out.
 pub(crate) const SMALL_BATCH_BYTES: u64 = 60_000;
@@ -62,21 +70,9 @@ impl RemoteEndpoint {
         })
     }
 
-    pub(crate) fn cas_client(&self) -> ContentAddressableStorageClient<Authorized> {
-        ContentAddressableStorageClient::new(self.cas.channel())
+    pub(crate) fn execution_client(&self) -> ExecutionClient<Wire> {
+        ExecutionClient::new(self.execution.wire.clone())
             .max_decoding_message_size(LARGEST_MESSAGE_BYTES)
-            .max_encoding_message_size(LARGEST_MESSAGE_BYTES)
-    }
-
-    pub(crate) fn execution_client(&self) -> ExecutionClient<Authorized> {
-        ExecutionClient::new(self.execution.channel())
-            .max_decoding_message_size(LARGEST_MESSAGE_BYTES)
-    }
-
-    fn action_cache_client(&self) -> ActionCacheClient<Authorized> {
-        ActionCacheClient::new(self.action_cache.channel())
-            .max_decoding_message_size(LARGEST_MESSAGE_BYTES)
-            .max_encoding_message_size(LARGEST_MESSAGE_BYTES)
     }
 
     /// Connects to the server of results ahead of the first call, if that takes no waiting.
@@ -120,11 +116,8 @@ impl RemoteEndpoint {
                 blob_digests: part.iter().map(Digest::to_proto).collect(),
                 digest_function: self.function.to_proto() as i32,
             };
-            let call = || {
-                let request = self.cas.request(request.clone());
-                async move { self.cas_client().find_missing_blobs(request).await }
-            };
-            let answer = self.cas.call("FindMissingBlobs", call).await?;
+            let answer: reapi::FindMissingBlobsResponse =
+                self.cas.ask(FIND_MISSING_BLOBS, &request).await?;
             for digest in &answer.missing_blob_digests {
                 missing.push(Digest::from_proto(digest)?);
             }
@@ -182,11 +175,9 @@ impl RemoteEndpoint {
             digest_function: self.function.to_proto() as i32,
             ..Default::default()
         };
-        let call = || {
-            let request = self.cas.request(request.clone());
-            async move { self.cas_client().batch_read_blobs(request).await }
-        };
-        for response in self.cas.call("BatchReadBlobs", call).await?.responses {
+        let answer: reapi::BatchReadBlobsResponse =
+            self.cas.ask(BATCH_READ_BLOBS, &request).await?;
+        for response in answer.responses {
             let digest = Digest::required(response.digest.as_ref())?;
             let status = response.status.unwrap_or_default();
             match Code::from(status.code) {
@@ -200,7 +191,7 @@ impl RemoteEndpoint {
                 Code::NotFound => {}
                 code => {
                     let status = tonic::Status::new(code, status.message);
-                    return Err(self.cas.error("BatchReadBlobs", status));
+                    return Err(self.cas.error(BATCH_READ_BLOBS.name(), status));
                 }
             }
         }
@@ -219,11 +210,7 @@ impl RemoteEndpoint {
             digest_function: self.function.to_proto() as i32,
             ..Default::default()
         };
-        let call = || {
-            let request = self.action_cache.request(request.clone());
-            async move { self.action_cache_client().get_action_result(request).await }
-        };
-        match self.action_cache.call("GetActionResult", call).await {
+        match self.action_cache.ask(GET_ACTION_RESULT, &request).await {
             Ok(result) => Ok(Some(result)),
             Err(error) if error.code() == Code::NotFound => Ok(None),
             Err(error) => Err(error),
@@ -243,21 +230,15 @@ impl RemoteEndpoint {
         };
         // The result goes in as it is: fields unknown to us included.
         let request = Kept::new(&request).with_field(3, std::slice::from_ref(result));
-        let call = || {
-            let request = self.action_cache.request(request.clone());
-            async move { self.action_cache_client().update_action_result(request).await }
-        };
-        self.action_cache.call("UpdateActionResult", call).await.map(|_| ())
+        let kept =
+            self.action_cache.ask::<Kept<reapi::ActionResult>>(UPDATE_ACTION_RESULT, &request);
+        kept.await.map(|_| ())
     }
 }
 
 async fn ask(server: &Server) -> Result<reapi::ServerCapabilities, Error> {
-    let call = || {
-        let request = reapi::GetCapabilitiesRequest { instance_name: server.instance() };
-        let request = server.request(request);
-        async move { CapabilitiesClient::new(server.channel()).get_capabilities(request).await }
-    };
-    server.call("GetCapabilities", call).await
+    let request = reapi::GetCapabilitiesRequest { instance_name: server.instance() };
+    server.ask(GET_CAPABILITIES, &request).await
 }
 
 /// Splits `items` into runs of at most `limit` bytes.

@@ -123,7 +123,7 @@ impl Security {
 
 /// Puts the headers of the credentials into each request.
 #[derive(Clone)]
-pub struct Authorize(Option<Arc<Source>>);
+pub(crate) struct Authorize(Option<Arc<Source>>);
 
 struct Source {
     credentials: Credentials,

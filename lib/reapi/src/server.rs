@@ -10,21 +10,20 @@ use std::time::Duration;
 
 use forerunner_proto::{Message, reapi};
 use tonic::body::Body;
-use tonic::metadata::{BinaryMetadataValue, MetadataValue};
+use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint, Uri};
-use tonic::{Request, Response, Status};
+use tonic::{Extensions, Request, Status};
 use tower::{BoxError, Service};
 
 use crate::direct::Direct;
 use crate::error::passing;
+use crate::remote::LARGEST_MESSAGE_BYTES;
 use crate::security::Authorize;
+use crate::unary::{self, Framed};
 use crate::{Connection, Error, Tool};
 
-/// What the clients of the generated services send their requests through.
-pub type Authorized = InterceptedService<Wire, Authorize>;
-
-/// The way to a server.
+/// The way to a server: what the clients of the generated services send their requests through.
 #[derive(Clone, Debug)]
 pub struct Wire(Way);
 
@@ -33,7 +32,18 @@ enum Way {
     /// By a unix socket. There is nothing on it that has to be kept alive.
     Direct(Direct),
     /// By a network.
-    Channel(Channel),
+    Channel(InterceptedService<Channel, Authorize>),
+}
+
+/// The path of a method, `/SERVICE/METHOD`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Method(pub(crate) &'static str);
+
+impl Method {
+    /// What it is called in an error.
+    pub(crate) fn name(self) -> &'static str {
+        self.0.rsplit('/').next().unwrap_or(self.0)
+    }
 }
 
 /// What is to come of a call.
@@ -66,7 +76,7 @@ impl Service<http::Request<Body>> for Wire {
             Way::Direct(direct) => direct.call(request),
             Way::Channel(channel) => {
                 let answer = channel.call(request);
-                Box::pin(async move { answer.await.map_err(Into::into) })
+                Box::pin(async move { Ok(answer.await?.map(Body::new)) })
             }
         }
     }
@@ -79,9 +89,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug)]
 pub(crate) struct Server {
     pub(crate) connection: Connection,
-    wire: Wire,
-    authorize: Authorize,
-    metadata: BinaryMetadataValue,
+    /// The channel, for a client of a generated service.
+    pub(crate) wire: Wire,
+    /// Who asks, which every request says.
+    metadata: MetadataMap,
 }
 
 impl Server {
@@ -96,18 +107,10 @@ impl Server {
             correlated_invocations_id: tool.correlated.clone(),
             ..Default::default()
         };
-        let (wire, authorize) = open(connection)?;
-        Ok(Self {
-            connection: connection.clone(),
-            wire,
-            authorize,
-            metadata: MetadataValue::from_bytes(&metadata.encode_to_vec()),
-        })
-    }
-
-    /// The channel, for a client of a generated service.
-    pub(crate) fn channel(&self) -> Authorized {
-        InterceptedService::new(self.wire.clone(), self.authorize.clone())
+        let value = MetadataValue::from_bytes(&metadata.encode_to_vec());
+        let mut metadata = MetadataMap::new();
+        metadata.insert_bin("build.bazel.remote.execution.v2.requestmetadata-bin", value);
+        Ok(Self { connection: connection.clone(), wire: open(connection)?, metadata })
     }
 
     /// Connects ahead of the first call, if that takes no waiting.
@@ -122,33 +125,44 @@ impl Server {
 
     /// A request with our metadata.
     pub(crate) fn request<T>(&self, message: T) -> Request<T> {
-        let mut request = Request::new(message);
-        request.metadata_mut().insert_bin(
-            "build.bazel.remote.execution.v2.requestmetadata-bin",
-            self.metadata.clone(),
-        );
-        request
+        Request::from_parts(self.metadata.clone(), Extensions::new(), message)
     }
 
-    /// Makes a call, again as often as the connection's settings say while it fails for a
-    /// passing reason.
-    pub(crate) async fn call<T, F, R>(&self, name: &'static str, make: F) -> Result<T, Error>
-    where
-        F: Fn() -> R,
-        R: Future<Output = Result<Response<T>, Status>>,
-    {
+    /// Asks with one message for another, again as often as the connection's settings say while it
+    /// fails for a passing reason. `method` is the path of the method.
+    pub(crate) async fn ask<A: Message + Default>(
+        &self,
+        method: Method,
+        question: &impl Message,
+    ) -> Result<A, Error> {
+        let question = Framed::new(question).map_err(|status| self.error(method.name(), status))?;
         let mut tried = 0;
         loop {
-            match self.within_timeout(make()).await {
-                Ok(response) => return Ok(response.into_inner()),
+            match self.within_timeout(self.ask_once(method, question.clone())).await {
+                Ok(answer) => return Ok(answer),
                 Err(status) if self.may_pass(&status, tried) => {
-                    tracing::info!(call = name, code = ?status.code(), "trying again");
+                    tracing::info!(call = method.name(), code = ?status.code(), "trying again");
                     self.pause(tried).await;
                     tried += 1;
                 }
-                Err(status) => return Err(self.error(name, status)),
+                Err(status) => return Err(self.error(method.name(), status)),
             }
         }
+    }
+
+    /// One try.
+    async fn ask_once<A: Message + Default>(
+        &self,
+        method: Method,
+        question: Framed,
+    ) -> Result<A, Status> {
+        let request = unary::question(method.0, self.metadata.clone(), question);
+        let mut wire = self.wire.clone();
+        let answer = async {
+            std::future::poll_fn(|context| wire.poll_ready(context)).await?;
+            wire.call(request).await
+        };
+        unary::message(answer.await.map_err(Status::from_error)?, LARGEST_MESSAGE_BYTES).await
     }
 
     /// Whether a call that failed after `tried` further tries is worth another.
@@ -184,7 +198,7 @@ impl Server {
     }
 }
 
-fn open(connection: &Connection) -> Result<(Wire, Authorize), Error> {
+fn open(connection: &Connection) -> Result<Wire, Error> {
     let url = connection.url.as_str();
     let bad = |reason: String| Error::Address { url: url.to_owned(), reason };
     if let Some(path) = url.strip_prefix("unix:") {
@@ -193,7 +207,7 @@ fn open(connection: &Connection) -> Result<(Wire, Authorize), Error> {
         if path.as_os_str().is_empty() {
             return Err(bad("the path is empty".to_owned()));
         }
-        return Ok((Wire(Way::Direct(Direct::new(path))), Authorize::nobody()));
+        return Ok(Wire(Way::Direct(Direct::new(path))));
     }
     let (full, secure) = match url.split_once("://") {
         Some(("http" | "grpc", rest)) => (format!("http://{rest}"), false),
@@ -213,7 +227,8 @@ fn open(connection: &Connection) -> Result<(Wire, Authorize), Error> {
     } else if connection.security.credentials.is_some() {
         tracing::warn!("credentials are not sent to `{url}`: they need `https://`");
     }
-    Ok((Wire(Way::Channel(endpoint.connect_lazy())), authorize))
+    let channel = endpoint.connect_lazy();
+    Ok(Wire(Way::Channel(InterceptedService::new(channel, authorize))))
 }
 
 fn tune(endpoint: Endpoint, connection: &Connection) -> Endpoint {

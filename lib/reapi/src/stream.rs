@@ -14,7 +14,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, Streaming};
 
 use crate::remote::{LARGEST_MESSAGE_BYTES, RemoteEndpoint};
-use crate::server::Authorized;
+use crate::server::Wire;
 use crate::{Content, Error};
 
 /// Bytes in one piece of a stream.
@@ -298,8 +298,9 @@ impl<'a> Pieces<'a> {
     }
 }
 
-fn client(endpoint: &RemoteEndpoint) -> ByteStreamClient<Authorized> {
-    ByteStreamClient::new(endpoint.cas.channel()).max_decoding_message_size(LARGEST_MESSAGE_BYTES)
+fn client(endpoint: &RemoteEndpoint) -> ByteStreamClient<Wire> {
+    ByteStreamClient::new(endpoint.cas.wire.clone())
+        .max_decoding_message_size(LARGEST_MESSAGE_BYTES)
 }
 
 /// A ByteStream resource name (REAPI, ContentAddressableStorage): the function is named only

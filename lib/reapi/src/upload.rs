@@ -6,7 +6,11 @@ use forerunner_proto::reapi;
 use tonic::{Code, Status};
 
 use crate::remote::{RemoteEndpoint, batches};
+use crate::server::Method;
 use crate::{Content, Error};
+
+const BATCH_UPDATE_BLOBS: Method =
+    Method("/build.bazel.remote.execution.v2.ContentAddressableStorage/BatchUpdateBlobs");
 
 impl RemoteEndpoint {
     /// Sends blobs that the server does not have.
@@ -22,7 +26,7 @@ impl RemoteEndpoint {
             }
             for (_, status) in self.update_batch(loaded).await? {
                 if status.code() != Code::Ok {
-                    return Err(self.cas.error("BatchUpdateBlobs", status));
+                    return Err(self.cas.error(BATCH_UPDATE_BLOBS.name(), status));
                 }
             }
         }
@@ -48,11 +52,8 @@ impl RemoteEndpoint {
             requests: requests.collect(),
             digest_function: self.function.to_proto() as i32,
         };
-        let call = || {
-            let request = self.cas.request(request.clone());
-            async move { self.cas_client().batch_update_blobs(request).await }
-        };
-        let answer = self.cas.call("BatchUpdateBlobs", call).await?;
+        let answer: reapi::BatchUpdateBlobsResponse =
+            self.cas.ask(BATCH_UPDATE_BLOBS, &request).await?;
         let mut statuses = Vec::with_capacity(answer.responses.len());
         for response in answer.responses {
             let digest = Digest::required(response.digest.as_ref())?;
