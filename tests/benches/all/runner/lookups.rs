@@ -22,6 +22,11 @@ const FIRST_ROUNDS: usize = 100;
 /// Calls that one client makes in a row.
 const TIMES: usize = 200;
 
+/// The same where each socket is used by itself, as a build does: each leaves the processors as the
+/// other finds them, for some time.
+const LONG_TIMES: usize = 4000;
+const LONG_ROUNDS: usize = 10;
+
 pub(super) fn run(bench: &mut Bench, place: &Place) {
     let folder = place.folder.path();
     let nowhere = folder.join("none");
@@ -34,9 +39,11 @@ pub(super) fn run(bench: &mut Bench, place: &Place) {
     relay(&place.casd.socket(), &copied).expect("a socket");
     let [ours, copied] = [&path, &copied].map(|path| at(path));
 
-    // Nobody asks for the same action twice, but for the case of that name.
+    // Nobody asks for the same action twice within the ten seconds that the gateway remembers it, but
+    // for the case of that name.
     let in_turns = TIMES * (bench.rounds + 1);
-    let count = (in_turns * (1 + 2 + 8)).max(TIMES * (FIRST_ROUNDS + 1));
+    let longest = LONG_TIMES * (LONG_ROUNDS + 1);
+    let count = (in_turns * (1 + 2 + 8)).max(TIMES * (FIRST_ROUNDS + 1)).max(longest);
     let actions: Vec<Digest> = (0..count).map(|n| FUNCTION.digest(&n.to_le_bytes())).collect();
     place.runtime.block_on(async {
         let casd = Endpoint::open(&behind).expect("casd");
@@ -49,11 +56,14 @@ pub(super) fn run(bench: &mut Bench, place: &Place) {
     });
     let rounds = std::mem::replace(&mut bench.rounds, FIRST_ROUNDS);
     for (case, end) in [("the first time", &ours), ("through a relay of bytes", &copied)] {
-        pair(bench, &format!("GetActionResult, {case}"), [end, &behind], &actions);
+        pair(bench, &format!("GetActionResult, {case}"), [end, &behind], &actions, TIMES);
     }
+    bench.rounds = LONG_ROUNDS;
+    let case = "GetActionResult, the first time, 4000 in a row";
+    pair(bench, case, [&ours, &behind], &actions, LONG_TIMES);
     bench.rounds = rounds;
     // The gateway remembers the same few for some seconds.
-    pair(bench, "GetActionResult, again", [&ours, &behind], &actions[..TIMES]);
+    pair(bench, "GetActionResult, again", [&ours, &behind], &actions[..TIMES], TIMES);
     let mut rest = &actions[in_turns..];
     for clients in [2, 8] {
         let case = format!("GetActionResult, {clients} clients, each call");
@@ -64,14 +74,14 @@ pub(super) fn run(bench: &mut Bench, place: &Place) {
 }
 
 /// One client on a connection that stays.
-fn pair(bench: &mut Bench, case: &str, ends: [&Config; 2], actions: &[Digest]) {
+fn pair(bench: &mut Bench, case: &str, ends: [&Config; 2], actions: &[Digest], times: usize) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.expect("a runtime");
     let ends = ends.map(|end| runtime.block_on(async { Endpoint::open(end) }).expect("a server"));
     let turns = [0, 0].map(std::cell::Cell::new);
     let once = |which: usize| {
         let turn = turns[which].replace(turns[which].get() + 1);
-        let mut chunks = actions.chunks(TIMES).cycle().skip(turn);
+        let mut chunks = actions.chunks(times).cycle().skip(turn);
         runtime.block_on(calls(&ends[which], chunks.next().expect("actions")))
     };
     bench.pair_of(case, || once(0), || once(1));
