@@ -18,7 +18,7 @@ use forerunner_proto::reapi::content_addressable_storage_server::ContentAddressa
 use forerunner_proto::reapi::execution_server::ExecutionServer;
 use forerunner_reapi::Line;
 use forerunner_reapi::http2::{self, HEADERS_BYTES, Incoming};
-use forerunner_reapi::unary;
+use forerunner_reapi::unary::{self, GET_ACTION_RESULT, UPDATE_ACTION_RESULT};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use h2::server::SendResponse;
@@ -47,10 +47,6 @@ const CALLS: u32 = 200;
 /// Calls that a client may give up before we even looked at them. h2's own limit of 20 ends the
 /// connection, and all other calls on it, of one that stops a build.
 const GIVEN_UP: usize = 2000;
-
-const GET_ACTION_RESULT: &str = "/build.bazel.remote.execution.v2.ActionCache/GetActionResult";
-const UPDATE_ACTION_RESULT: &str =
-    "/build.bazel.remote.execution.v2.ActionCache/UpdateActionResult";
 
 type Answer = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
@@ -82,11 +78,11 @@ impl Services {
     /// Has the service that is named answer.
     fn call(&self, request: Request<Incoming>) -> Answer {
         let path = request.uri().path();
-        if path == GET_ACTION_RESULT {
+        if path == GET_ACTION_RESULT.path() {
             let front = Arc::clone(&self.front);
             let make = async move |request| front.get_action_result(request).await;
             Box::pin(unary::answer(request, LARGEST_REQUEST_BYTES, make))
-        } else if path == UPDATE_ACTION_RESULT {
+        } else if path == UPDATE_ACTION_RESULT.path() {
             let front = Arc::clone(&self.front);
             let make = async move |request| front.update_action_result(request).await;
             Box::pin(unary::answer(request, LARGEST_REQUEST_BYTES, make))

@@ -4,7 +4,8 @@ use forerunner_merkle::{Digest, DigestFunction};
 use forerunner_proto::asset::{FetchBlobRequest, FetchBlobResponse, Qualifier};
 use tonic::{Code, Status};
 
-use crate::server::{Method, Server};
+use crate::server::Server;
+use crate::unary::Method;
 use crate::{Connection, Error, Tool};
 
 const FETCH_BLOB: Method = Method("/build.bazel.remote.asset.v1.Fetch/FetchBlob");

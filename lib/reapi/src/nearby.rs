@@ -17,8 +17,8 @@ use forerunner_merkle::{Digest, DigestFunction};
 use forerunner_proto::buildgrid::{GetLocalServerDetailsRequest, LocalServerDetails};
 
 use crate::remote::{RemoteEndpoint, SMALL_BATCH_BYTES};
-use crate::server::Method;
 use crate::stream::PIECE_BYTES;
+use crate::unary::Method;
 use crate::{Error, WholeFile};
 
 const GET_LOCAL_SERVER_DETAILS: Method =

@@ -11,7 +11,8 @@ use forerunner_proto::{Kept, reapi};
 use tokio::sync::OnceCell;
 use tonic::Code;
 
-use crate::server::{Method, Server, Wire};
+use crate::server::{Server, Wire};
+use crate::unary::{GET_ACTION_RESULT, Method, UPDATE_ACTION_RESULT};
 use crate::{Capabilities, Error, Remote, Tool};
 
 /// Largest message we take. A server's own limit is smaller; this bounds what a hostile one can
@@ -22,10 +23,6 @@ const FIND_MISSING_BLOBS: Method =
     Method("/build.bazel.remote.execution.v2.ContentAddressableStorage/FindMissingBlobs");
 const BATCH_READ_BLOBS: Method =
     Method("/build.bazel.remote.execution.v2.ContentAddressableStorage/BatchReadBlobs");
-const GET_ACTION_RESULT: Method =
-    Method("/build.bazel.remote.execution.v2.ActionCache/GetActionResult");
-const UPDATE_ACTION_RESULT: Method =
-    Method("/build.bazel.remote.execution.v2.ActionCache/UpdateActionResult");
 const GET_CAPABILITIES: Method =
     Method("/build.bazel.remote.execution.v2.Capabilities/GetCapabilities");
 

@@ -8,7 +8,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use forerunner_proto::{Message, reapi};
+use http::{HeaderMap, HeaderName};
+use http_body::Frame;
+use http_body_util::BodyExt as _;
 use tonic::body::Body;
 use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::service::interceptor::InterceptedService;
@@ -20,7 +24,7 @@ use crate::direct::Direct;
 use crate::error::passing;
 use crate::remote::LARGEST_MESSAGE_BYTES;
 use crate::security::Authorize;
-use crate::unary::{self, Framed};
+use crate::unary::{self, Framed, Method};
 use crate::{Connection, Error, Tool};
 
 /// The way to a server: what the clients of the generated services send their requests through.
@@ -33,17 +37,6 @@ enum Way {
     Direct(Direct),
     /// By a network.
     Channel(InterceptedService<Channel, Authorize>),
-}
-
-/// The path of a method, `/SERVICE/METHOD`.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Method(pub(crate) &'static str);
-
-impl Method {
-    /// What it is called in an error.
-    pub(crate) fn name(self) -> &'static str {
-        self.0.rsplit('/').next().unwrap_or(self.0)
-    }
 }
 
 /// What is to come of a call.
@@ -73,12 +66,44 @@ impl Service<http::Request<Body>> for Wire {
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         match &mut self.0 {
-            Way::Direct(direct) => direct.call(request),
+            Way::Direct(direct) => {
+                let answer = direct.call(request);
+                Box::pin(async move { Ok(with_sound_details(answer.await?)) })
+            }
             Way::Channel(channel) => {
                 let answer = channel.call(request);
-                Box::pin(async move { Ok(answer.await?.map(Body::new)) })
+                Box::pin(async move { Ok(with_sound_details(answer.await?)) })
             }
         }
+    }
+}
+
+/// Takes out details of a status that cannot be decoded: tonic takes it for granted that they can.
+fn with_sound_details<B>(answer: http::Response<B>) -> http::Response<Body>
+where
+    B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    let (mut head, body) = answer.into_parts();
+    check_details(&mut head.headers);
+    let body = body.map_frame(|frame| match frame.into_trailers() {
+        Ok(mut trailers) => {
+            check_details(&mut trailers);
+            Frame::trailers(trailers)
+        }
+        Err(frame) => frame,
+    });
+    http::Response::from_parts(head, Body::new(body))
+}
+
+fn check_details(headers: &mut HeaderMap) {
+    const DETAILS: &str = "grpc-status-details-bin";
+    let Some(details) = headers.get(DETAILS) else { return };
+    let details = MetadataMap::from_headers(HeaderMap::from_iter([(
+        HeaderName::from_static(DETAILS),
+        details.clone(),
+    )]));
+    if details.get_bin(DETAILS).is_none_or(|details| details.to_bytes().is_err()) {
+        headers.remove(DETAILS);
     }
 }
 
@@ -129,7 +154,7 @@ impl Server {
     }
 
     /// Asks with one message for another, again as often as the connection's settings say while it
-    /// fails for a passing reason. `method` is the path of the method.
+    /// fails for a passing reason.
     pub(crate) async fn ask<A: Message + Default>(
         &self,
         method: Method,
@@ -156,7 +181,7 @@ impl Server {
         method: Method,
         question: Framed,
     ) -> Result<A, Status> {
-        let request = unary::question(method.0, self.metadata.clone(), question);
+        let request = unary::question(method, self.metadata.clone(), question);
         let mut wire = self.wire.clone();
         let answer = async {
             std::future::poll_fn(|context| wire.poll_ready(context)).await?;
@@ -259,6 +284,30 @@ mod tests {
         for bad in ["unix:", "ftp://h", "https://", "http://", "", "http://a b"] {
             let error = server(bad).expect_err(bad).to_string();
             assert!(error.contains(bad) && error.contains("unix:PATH"), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn details_that_cannot_be_decoded_are_left_out() {
+        let status = |details| {
+            let list = [("grpc-status", "9"), ("grpc-status-details-bin", details)];
+            list.map(|(name, value)| {
+                (HeaderName::from_static(name), http::HeaderValue::from_static(value))
+            })
+            .into_iter()
+            .collect::<HeaderMap>()
+        };
+        for (details, kept) in [("%%%", 1), ("AAA", 2), ("AAA=", 2)] {
+            let trailers = std::future::ready(Some(Ok(status(details))));
+            let body = http_body_util::Empty::<Bytes>::new().with_trailers(trailers);
+            let mut answer = http::Response::new(body);
+            *answer.headers_mut() = status(details);
+            let answer = with_sound_details(answer);
+            assert_eq!(answer.headers().len(), kept, "{details}");
+            let status = Status::from_header_map(answer.headers()).expect("it has not panicked");
+            assert_eq!(status.code(), tonic::Code::FailedPrecondition);
+            let all = answer.into_body().collect().await.expect("a body");
+            assert_eq!(all.trailers().map(HeaderMap::len), Some(kept), "{details}");
         }
     }
 }

@@ -7,17 +7,15 @@
 //!
 //! [gRPC over HTTP/2]: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
 
+use std::cmp::Ordering;
 use std::convert::Infallible;
-use std::pin::{Pin, pin};
-use std::task::{Context, Poll};
+use std::pin::pin;
 
-use bytes::{Buf as _, Bytes, BytesMut};
+use bytes::{Buf as _, Bytes};
 use forerunner_proto::Message;
 use http::header::{CONTENT_TYPE, TE};
-use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
-};
-use http_body::Frame;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, Version};
+use http_body_util::{BodyExt as _, Full, Limited};
 use tonic::body::Body;
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
@@ -30,7 +28,31 @@ const LONGEST_BYTES: usize = u32::MAX as usize;
 
 const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
 const STATUS: HeaderName = HeaderName::from_static("grpc-status");
-const DETAILS: &str = "grpc-status-details-bin";
+
+/// Looks an action's result up.
+pub const GET_ACTION_RESULT: Method =
+    Method("/build.bazel.remote.execution.v2.ActionCache/GetActionResult");
+
+/// Stores an action's result.
+pub const UPDATE_ACTION_RESULT: Method =
+    Method("/build.bazel.remote.execution.v2.ActionCache/UpdateActionResult");
+
+/// A method of a service.
+#[derive(Clone, Copy, Debug)]
+pub struct Method(pub(crate) &'static str);
+
+impl Method {
+    /// Its path, `/SERVICE/METHOD`.
+    #[must_use]
+    pub fn path(self) -> &'static str {
+        self.0
+    }
+
+    /// What it is called in an error.
+    pub(crate) fn name(self) -> &'static str {
+        self.0.rsplit('/').next().unwrap_or(self.0)
+    }
+}
 
 /// A message as it is sent.
 #[derive(Clone, Debug)]
@@ -41,7 +63,8 @@ impl Framed {
     /// If the message is too long to be sent at all.
     pub(crate) fn new(message: &impl Message) -> Result<Self, Status> {
         let size = message.encoded_len();
-        let length = u32::try_from(size).map_err(|_| too_large(size, LONGEST_BYTES))?;
+        let what = || format!("a message of {size} bytes");
+        let length = u32::try_from(size).map_err(|_| too_large(&what(), LONGEST_BYTES))?;
         let mut bytes = Vec::with_capacity(PREFIX_BYTES + size);
         bytes.push(0);
         bytes.extend(length.to_be_bytes());
@@ -50,38 +73,11 @@ impl Framed {
     }
 }
 
-/// The body of a question or an answer.
-struct Single {
-    message: Option<Bytes>,
-    trailers: Option<HeaderMap>,
-}
-
-impl http_body::Body for Single {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let data = self.message.take().map(Frame::data);
-        Poll::Ready(data.or_else(|| self.trailers.take().map(Frame::trailers)).map(Ok))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.message.is_none() && self.trailers.is_none()
-    }
-}
-
-/// A call of the method at `path`, `/SERVICE/METHOD`.
-pub(crate) fn question(
-    path: &'static str,
-    metadata: MetadataMap,
-    message: Framed,
-) -> Request<Body> {
-    let mut request = Request::new(Body::new(Single { message: Some(message.0), trailers: None }));
-    *request.method_mut() = Method::POST;
-    *request.uri_mut() = Uri::from_static(path);
+/// A call of a method.
+pub(crate) fn question(method: Method, metadata: MetadataMap, message: Framed) -> Request<Body> {
+    let mut request = Request::new(Body::new(Full::new(message.0)));
+    *request.method_mut() = http::Method::POST;
+    *request.uri_mut() = Uri::from_static(method.path());
     *request.version_mut() = Version::HTTP_2;
     *request.headers_mut() = metadata.into_headers();
     request.headers_mut().insert(TE, HeaderValue::from_static("trailers"));
@@ -103,12 +99,13 @@ pub(crate) async fn message<A: Message + Default>(
     if head.status != StatusCode::OK {
         return Err(of_http(head.status));
     }
-    let (bytes, trailers) = receive(body, limit).await?;
+    let (bytes, trailers) = collect(body, limit).await?;
+    // Why a message is cut off, the status tells.
     if !check(&trailers)? && !known {
         return Err(Status::unknown("the answer ends without a status"));
     }
-    let bytes = bytes.ok_or_else(|| Status::internal("the answer has no message"))?;
-    A::decode(bytes).map_err(|error| Status::internal(format!("the answer is malformed: {error}")))
+    A::decode(unframed(bytes, limit)?)
+        .map_err(|error| Status::internal(format!("the answer is malformed: {error}")))
 }
 
 /// Answers a call, in the way of tonic's services. What is asked is no longer than `limit` bytes.
@@ -123,9 +120,8 @@ where
     F: Future<Output = Result<tonic::Response<A>, Status>>,
 {
     let made = async {
-        let (bytes, _) = receive(request.into_body(), limit).await?;
-        let bytes = bytes.ok_or_else(|| Status::internal("the call has no message"))?;
-        let question = Q::decode(bytes)
+        let (bytes, _) = collect(request.into_body(), limit).await?;
+        let question = Q::decode(unframed(bytes, limit)?)
             .map_err(|error| Status::internal(format!("the call is malformed: {error}")))?;
         Framed::new(make(tonic::Request::new(question)).await?.get_ref())
     };
@@ -133,7 +129,8 @@ where
         Ok(message) => {
             let mut trailers = HeaderMap::new();
             trailers.insert(STATUS, HeaderValue::from_static("0"));
-            let body = Single { message: Some(message.0), trailers: Some(trailers) };
+            let trailers = std::future::ready(Some(Ok(trailers)));
+            let body = Full::new(message.0).with_trailers(trailers);
             let mut response = Response::new(Body::new(body));
             response.headers_mut().insert(CONTENT_TYPE, GRPC);
             response
@@ -142,67 +139,44 @@ where
     })
 }
 
-/// Takes the only message of a body, and what trails it.
-async fn receive(
+/// All of a body, and what trails it.
+async fn collect(
     body: impl http_body::Body<Data = Bytes, Error = Status>,
     limit: usize,
-) -> Result<(Option<Bytes>, HeaderMap), Status> {
-    let mut body = pin!(body);
-    let mut bytes = Bytes::new();
-    let mut trailers = HeaderMap::new();
-    while let Some(frame) = std::future::poll_fn(|context| body.as_mut().poll_frame(context)).await
-    {
-        match frame?.into_data() {
-            Ok(data) => {
-                bytes = join(bytes, data);
-                check_prefix(&bytes, limit)?;
-            }
-            Err(frame) => trailers = frame.into_trailers().unwrap_or_default(),
-        }
-    }
-    if bytes.is_empty() {
-        return Ok((None, trailers));
-    }
-    // Why a message is cut off, the status tells.
-    check(&trailers)?;
-    match check_prefix(&bytes, limit)? {
-        Some(length) if bytes.len() == PREFIX_BYTES + length => {
-            bytes.advance(PREFIX_BYTES);
-            Ok((Some(bytes), trailers))
-        }
-        _ => Err(Status::internal("a message ends in the middle")),
-    }
+) -> Result<(Bytes, HeaderMap), Status> {
+    let limited = pin!(Limited::new(body, PREFIX_BYTES.saturating_add(limit)));
+    let all = limited.collect().await.map_err(|error| match error.downcast::<Status>() {
+        Ok(status) => *status,
+        Err(_) => too_large("a message", limit),
+    })?;
+    let trailers = all.trailers().cloned().unwrap_or_default();
+    Ok((all.to_bytes(), trailers))
 }
 
-/// Most messages come in one piece, which is not copied.
-fn join(before: Bytes, piece: Bytes) -> Bytes {
-    if before.is_empty() {
-        return piece;
+/// The only message of a body.
+fn unframed(mut body: Bytes, limit: usize) -> Result<Bytes, Status> {
+    if body.is_empty() {
+        return Err(Status::internal("there is no message"));
     }
-    let mut both = before.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
-    both.extend_from_slice(&piece);
-    both.freeze()
-}
-
-/// The length of the message that begins with `bytes`, once that is known.
-fn check_prefix(bytes: &[u8], limit: usize) -> Result<Option<usize>, Status> {
-    let Some((prefix, rest)) = bytes.split_first_chunk::<PREFIX_BYTES>() else { return Ok(None) };
-    let [compressed, length @ ..] = *prefix;
+    let cut = || Status::internal("the message ends in the middle");
+    let [compressed, length @ ..] = *body.first_chunk::<PREFIX_BYTES>().ok_or_else(cut)?;
+    let length = u32::from_be_bytes(length) as usize;
     if compressed != 0 {
         return Err(Status::unimplemented("compressed messages are not taken"));
     }
-    let length = u32::from_be_bytes(length) as usize;
     if length > limit {
-        return Err(too_large(length, limit));
+        return Err(too_large(&format!("a message of {length} bytes"), limit));
     }
-    if rest.len() > length {
-        return Err(Status::internal("there is more than one message"));
+    body.advance(PREFIX_BYTES);
+    match body.len().cmp(&length) {
+        Ordering::Less => Err(cut()),
+        Ordering::Equal => Ok(body),
+        Ordering::Greater => Err(Status::internal("there is more than one message")),
     }
-    Ok(Some(length))
 }
 
-fn too_large(size: usize, limit: usize) -> Status {
-    Status::resource_exhausted(format!("a message of {size} bytes is above the limit of {limit}"))
+fn too_large(what: &str, limit: usize) -> Status {
+    Status::resource_exhausted(format!("{what} is above the limit of {limit} bytes"))
 }
 
 /// Whether there is a status among `headers`.
@@ -214,12 +188,7 @@ fn check(headers: &HeaderMap) -> Result<bool, Status> {
     if code == "0" {
         return Ok(true);
     }
-    // tonic takes it for granted that the details can be decoded.
-    let mut metadata = MetadataMap::from_headers(headers.clone());
-    if metadata.get_bin(DETAILS).is_some_and(|details| details.to_bytes().is_err()) {
-        metadata.remove_bin(DETAILS);
-    }
-    match Status::from_header_map(&metadata.into_headers()) {
+    match Status::from_header_map(headers) {
         Some(status) if status.code() == Code::Ok => Ok(true),
         status => Err(status.unwrap_or_else(|| Status::unknown("the status makes no sense"))),
     }

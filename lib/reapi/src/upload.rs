@@ -6,7 +6,7 @@ use forerunner_proto::reapi;
 use tonic::{Code, Status};
 
 use crate::remote::{RemoteEndpoint, batches};
-use crate::server::Method;
+use crate::unary::Method;
 use crate::{Content, Error};
 
 const BATCH_UPDATE_BLOBS: Method =
