@@ -33,8 +33,8 @@ pub struct Session {
     pub program: Option<PathBuf>,
     /// When it began.
     pub begun: Instant,
-    /// When it began, by the clock of the file system.
-    pub begun_tick: i64,
+    /// The same, nanoseconds since 1970.
+    pub begun_at: i64,
     /// The action that was formed or remembered, for those who are told about commands.
     pub action: Cell<Option<Digest>>,
     store: OnceCell<Option<Store>>,
@@ -61,7 +61,7 @@ impl Session {
             figures: Rc::default(),
             program,
             begun: Instant::now(),
-            begun_tick: stamp::file_clock(),
+            begun_at: stamp::now(),
             action: Cell::new(None),
             store: OnceCell::new(),
         }

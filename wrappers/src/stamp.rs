@@ -26,6 +26,11 @@ pub(crate) const STAGED_TIME: i64 = 1_321_009_871_000_000_000;
 /// Within this time two changes may bear the same time stamp, on the coarsest file systems.
 const GRANULARITY: Duration = Duration::from_secs(2);
 
+/// The clock of file systems does not stand still for longer.
+const LONGEST_TICK: Duration = Duration::from_secs(1);
+/// The finest tick takes a millisecond.
+const PAUSE: Duration = Duration::from_micros(500);
+
 impl Stamp {
     /// The stamp of a file.
     #[must_use]
@@ -73,6 +78,23 @@ pub fn file_clock() -> i64 {
         .map_or_else(|_| now(), |time| time.tv_sec() * 1_000_000_000 + time.tv_nsec())
 }
 
+/// Waits until that clock is past `time`, which takes until its next tick, and tells what it shows
+/// then. What was changed before `time` bears an earlier time: `time` must be of the finer clock
+/// ([`now`]), because a change may bear that as well (Linux 6.13 and later, multigrain timestamps),
+/// and the tick may be late.
+#[must_use]
+pub fn file_clock_past(time: i64) -> i64 {
+    // Somebody may have set the clock back.
+    for _ in 0..LONGEST_TICK.as_micros() / PAUSE.as_micros() {
+        let clock = file_clock();
+        if clock > time {
+            return clock;
+        }
+        std::thread::sleep(PAUSE);
+    }
+    file_clock()
+}
+
 /// The bytes that a stamp is stored as.
 pub(crate) const STAMP_BYTES: usize = 40;
 
@@ -116,5 +138,22 @@ mod tests {
         assert!(!stamp.is_settled(11_000_000_000));
         assert!(stamp.is_settled(12_000_000_001));
         assert!(!stamp.is_settled(0), "from the future");
+    }
+
+    #[test]
+    fn what_was_changed_before_bears_an_earlier_time() {
+        let folder = tempfile::tempdir().expect("a directory");
+        let path = folder.path().join("a");
+        let stamp = || Stamp::of(&std::fs::metadata(&path).expect("there"));
+        for round in 0..100 {
+            std::fs::write(&path, "once").expect("written");
+            // Of what was looked at, the next change bears the finer time.
+            let _looked_at = stamp();
+            std::fs::write(&path, "twice").expect("written");
+            let clock = file_clock_past(now());
+            assert!(stamp().ctime < clock, "round {round}");
+            std::fs::write(&path, "later").expect("written");
+            assert!(stamp().ctime >= clock, "round {round}");
+        }
     }
 }

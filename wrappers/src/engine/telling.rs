@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use crate::cache::Cache;
 use crate::make_rule;
@@ -52,10 +51,10 @@ impl Engine<'_> {
         let before = likely.as_ref().map(|known| Before::of(&known.formed)).unwrap_or_default();
         // What changed before this moment must differ in time from what changes after it, unless
         // it was read before.
-        while likely.is_none() && stamp::file_clock() <= self.session.begun_tick {
-            std::thread::sleep(Duration::from_micros(500));
-        }
-        let started = stamp::file_clock();
+        let started = match likely {
+            Some(_) => stamp::file_clock(),
+            None => stamp::file_clock_past(self.session.begun_at),
+        };
         let mut uploaded = false;
         let (captured, outcome) = self.run_tool_while(job, &real, &environment, |engine| {
             let put = |known: &Known| engine.upload_inputs(cache, &known.formed).is_ok();
