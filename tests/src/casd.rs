@@ -37,6 +37,8 @@ impl Casd {
         let child = Command::new(&program)
             .arg(format!("--bind=unix:{}", socket.display()))
             .args(["--log-level=info", "--jobs=2"])
+            // With less than this to spare it has writes wait for ever; the default is 2 GB.
+            .arg("--reserved=100M")
             .args(arguments)
             .arg(folder.path().join("cache"))
             .env("PATH", format!("{}:{path}", beside.display()))

@@ -1,7 +1,10 @@
 //! Every test, as the README promises.
 
-use anyhow::Result;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
 use clap::Args;
+use nix::sys::statvfs::statvfs;
 
 use crate::chore::{cargo, checkout, run, succeeds, target_root};
 use crate::{peers, proto};
@@ -15,6 +18,11 @@ pub(crate) struct Options {
     names: Vec<String>,
 }
 
+/// The 2 GB that a buildbox-casd leaves free unless it is told otherwise, and what the tests have
+/// on the disk at once, at most. With a full disk they would not fail but wait: it has writes wait
+/// until there is room.
+const ROOM_BYTES: u64 = 4_000_000_000;
+
 /// Checks the generated code, fetches what tests compare with, builds everything and runs the
 /// tests.
 pub(crate) fn run_all(options: &Options) -> Result<()> {
@@ -27,9 +35,11 @@ pub(crate) fn run_all(options: &Options) -> Result<()> {
         println!("not all peers could be fetched, tests that need them say so: {error:#}");
     }
     run(&mut cargo(&["build", "--workspace", "--bins"]))?;
+    run(&mut cargo(&["test", "--workspace", "--no-run", "--quiet"]))?;
+    room(&std::env::temp_dir())?;
     let nextest = succeeds(&mut cargo(&["nextest", "--version"]));
     let mut command = match nextest {
-        true => cargo(&["nextest", "run", "--workspace", "--no-fail-fast"]),
+        true => cargo(&["nextest", "run", "--workspace"]),
         false => cargo(&["test", "--workspace", "--no-fail-fast"]),
     };
     // `cargo test` takes one name; of several, the tests of each are run by nextest only.
@@ -45,4 +55,21 @@ pub(crate) fn run_all(options: &Options) -> Result<()> {
     }
     command.current_dir(checkout());
     run(&mut command)
+}
+
+/// Whether the tests have room for what they write to `folder`.
+fn room(folder: &Path) -> Result<()> {
+    let system = statvfs(folder).with_context(|| format!("`{}`", folder.display()))?;
+    let free = system.blocks_available().saturating_mul(system.fragment_size());
+    let giga = |bytes: u64| bytes as f64 / 1e9;
+    let (free, wanted) = (giga(free), giga(ROOM_BYTES));
+    println!("{free:.1} GB are free in `{}`", folder.display());
+    if free < wanted {
+        bail!(
+            "the tests need {wanted:.0} GB in `{}`, and {free:.1} are free: make room, or set \
+             TMPDIR to a folder with more of it",
+            folder.display()
+        );
+    }
+    Ok(())
 }

@@ -59,7 +59,7 @@ impl Project {
         }
         for cache in ["ours", "reference"] {
             let text = format!(
-                "cachedir: {0}/{cache}\nlogdir: {0}/{cache}/logs\ncache:\n  cache-buildtrees: always\n  reserved-disk-space: 1G\n",
+                "cachedir: {0}/{cache}\nlogdir: {0}/{cache}/logs\ncache:\n  cache-buildtrees: always\n  reserved-disk-space: 100M\n",
                 at.display()
             );
             std::fs::write(at.join(format!("{cache}.conf")), text).expect("a configuration");

@@ -76,7 +76,7 @@ impl Project {
         let mut config = format!("cachedir: {}/cache\nlogging:\n  verbose: true\n", at.display());
         config.push_str("  message-format: '[%{elapsed-us}][%{element}] %{action} %{message}'\n");
         // Where less than the default of 5 % is free, BuildStream would not build.
-        config.push_str("cache:\n  reserved-disk-space: 1G\n");
+        config.push_str("cache:\n  reserved-disk-space: 100M\n");
         // What follows goes on with the settings of the cache.
         let (more, endpoint) = endpoint(at, &casd);
         config.push_str(&more);

@@ -59,6 +59,8 @@ pub(crate) struct Thrice {
     /// What `recc --stats` says of the last one.
     pub(crate) hits: u64,
     pub(crate) misses: u64,
+    /// What the wrappers logged of the last two.
+    pub(crate) log: String,
 }
 
 /// Builds thrice and demands that everything is equal and the last build all hits.
@@ -68,7 +70,8 @@ pub(crate) fn check(project: &Project<'_>) {
     assert_eq!(said.status, Some(0), "{}: plain: {}{}", project.name, said.stdout, said.stderr);
     compare(project, &thrice);
     let (hits, misses) = (thrice.hits, thrice.misses);
-    assert!(hits > 0 && misses == 0, "{}: {hits} hits, {misses} misses", project.name);
+    let (name, log) = (project.name, &thrice.log);
+    assert!(hits > 0 && misses == 0, "{name}: {hits} hits, {misses} misses\n{log}");
     if let Some(tools) = &thrice.tools_started_warm {
         let probe = |tool: &String| project.probes.iter().any(|probe| tool.contains(probe));
         let tools: Vec<_> = tools.iter().filter(|tool| !probe(tool)).cloned().collect();
@@ -121,7 +124,8 @@ pub(crate) fn build_thrice(project: &Project<'_>) -> Thrice {
     let warm = site.build(project, true, log.as_deref());
     let tools_started_warm = log.map(|log| spy::tools(&log));
     let (hits, misses) = site.figures();
-    Thrice { plain, cold, warm, tools_started_warm, hits, misses }
+    let log = site.log();
+    Thrice { plain, cold, warm, tools_started_warm, hits, misses, log }
 }
 
 struct Site {
@@ -154,6 +158,17 @@ impl Site {
         Built { configure, build, products }
     }
 
+    /// Where the wrappers say what they do.
+    fn logs(&self) -> PathBuf {
+        self.root.join("logs")
+    }
+
+    fn log(&self) -> String {
+        let files = std::fs::read_dir(self.logs()).into_iter().flatten().filter_map(Result::ok);
+        let texts = files.filter_map(|file| std::fs::read_to_string(file.path()).ok());
+        texts.collect::<Vec<_>>().join("\n")
+    }
+
     /// Hits and misses since the last build began.
     fn figures(&self) -> (u64, u64) {
         let mut command = Command::new("recc");
@@ -180,7 +195,9 @@ impl Site {
             .env("PATH", format!("{}:{inherited}", programs.display()))
             .env("HOME", &home)
             .env("LC_ALL", "C.UTF-8")
-            .env("FORERUNNER_STORE", self.root.join("store"));
+            .env("FORERUNNER_STORE", self.root.join("store"))
+            .env("RECC_LOG_LEVEL", "debug")
+            .env("RECC_LOG_DIRECTORY", self.logs());
         let tools = match ours {
             true => [
                 ("CC", "recc gcc"),
